@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The fast path's inner contract: workers, handlers, verdicts. No protocol stands here; features register.
+ *
+ * A worker is one thread on one CPU. It takes bursts from its receive queues and runs each packet to its end: sent,
+ * handed to Linux (fp_exception), or dropped with a reason (fp_drop). Nothing here locks, allocates outside a mempool,
+ * calls the kernel or logs. Handlers get bursts of packets that share their input interface. They own the packets.
+ *
+ * A packet's data starts at the layer the handler works on: ether handlers see the Ethernet header, protocol handlers
+ * the header after it, with the Ethernet header still in the headroom (m->l2_len bytes before), so that an exception
+ * can hand the frame over as it came in. */
+#pragma once
+
+#include <rte_branch_prediction.h>
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+
+#include "fastpath/reasons.h"
+#include "features/feature.h"
+#include "lib/err.h"
+#include "shm/quiesce.h"
+#include "shm/shm.h"
+
+#define FP_BURST 64      /* packets of one receive burst at the most */
+#define FP_PORTS_MAX 64  /* ports of an instance */
+#define FP_HEADROOM 128  /* bytes before a received frame that encapsulation can use */
+#define FP_NONE UINT32_MAX
+
+static_assert(N_REASONS <= REASONS_MAX);
+
+/* Packets bound for one port, sent when full and at the end of each loop. */
+struct fp_txq {
+	uint16_t n;
+	struct rte_mbuf *pkts[FP_BURST];
+};
+
+struct fp_worker {
+	uint16_t id;           /* row in the tables "worker" and "worker_reason" */
+	uint16_t pad;
+	uint32_t now;          /* CLOCK_MONOTONIC in seconds, refreshed about every millisecond */
+	uint64_t *reasons;     /* count[] of this worker's worker_reason row */
+	struct worker_row *row;
+	uint64_t dirty; /* bit a port: packets in tx[] */
+	struct fp_txq tx[FP_PORTS_MAX];
+} __rte_cache_aligned;
+
+/* A burst of @n packets (1 to FP_BURST) that came in on the interface in row @iface of the config table "iface". */
+typedef void fp_burst_fn(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n);
+
+/* The fast path's side of a feature. */
+struct fp_feature {
+	/* Once at start-up, in features.def's order: registers handlers. */
+	int (*init)(struct err *err);
+	/* The config file to work from, at start-up and whenever fpmd published another; no worker runs meanwhile. The
+	 * feature keeps pointers to its tables in variables of its own. */
+	int (*attach)(const struct shm *config, const struct shm *stats, struct err *err);
+};
+
+#define FASTPATH_DECLARE(name) [[gnu::weak]] extern const struct fp_feature name##_fastpath;
+FEATURES(FASTPATH_DECLARE)
+#undef FASTPATH_DECLARE
+
+/* --- registration (start-up only) --- */
+
+/* Packets of @ethertype (host byte order) addressed to this host go to @input; data at the layer 3 header. */
+int fp_register_ethertype(uint16_t ethertype, fp_burst_fn *input);
+
+/* The output function of interfaces of one type (enum iface_type in features/iface/iface.h): @m's data is the layer 3
+ * header, @neigh the row of its layer 2 neighbour (features/neigh/neigh.h). Owns @m. */
+typedef void fp_output_fn(struct fp_worker *w, uint32_t iface, uint32_t neigh, struct rte_mbuf *m);
+int fp_register_output(uint8_t iface_type, fp_output_fn *output);
+
+/* --- verdicts: each ends the packet --- */
+
+/* Frees @m and counts @reason (a DROP_). */
+void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
+
+/* Hands @m to Linux as it came in, on the TAP of port m->port: data is put back to the Ethernet header (m->l2_len bytes
+ * before the layer 3 header; l2_len 0: data is there already). Counts @reason (an EXCEPTION_), or a drop where the port's
+ * budget or ring is full. Header fields already changed must be restored by the caller before. */
+void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
+
+/* Queues @m, data at the Ethernet header, for port @port. It's sent at the latest at the end of this loop. */
+static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_mbuf *m);
+
+/* --- entry points (run loop, packet harness) --- */
+
+/* A burst as port @port received it. */
+void fp_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+
+/* Packets that Linux sent on port @port's TAP: hook fp_process_linux_tx, then out. */
+void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+
+/* Sends what's queued. */
+void fp_flush(struct fp_worker *w);
+
+/* init of all features, then attach; for fp-rte and the packet harness alike. */
+int fp_init(struct err *err);
+int fp_attach(const struct shm *config, struct shm *stats, struct err *err);
+/* Binds a zeroed worker to its rows. */
+void fp_worker_init(struct fp_worker *w, uint16_t id, struct shm *stats);
+
+/* What the outside does for the fast path; fp-rte sets them to DPDK ports and TAPs, the packet harness to lists. */
+struct fp_edges {
+	/* Sends @n packets on @port, queue of worker @w; returns how many it took (the rest is dropped, tx_full). */
+	uint16_t (*port_tx)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+	/* Takes @m for Linux; false: ring full, budget spent (sets *ret_reason); @m stays the caller's. */
+	bool (*to_linux)(struct fp_worker *w, uint16_t port, struct rte_mbuf *m,
+			 enum reason *ret_reason);
+};
+extern struct fp_edges fp_edges;
+
+/* --- inline --- */
+
+void fp_port_flush(struct fp_worker *w, uint16_t port);
+
+static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_mbuf *m)
+{
+	struct fp_txq *q = &w->tx[port];
+
+	w->dirty |= 1ULL << port;
+	q->pkts[q->n++] = m;
+	if (unlikely(q->n == FP_BURST))
+		fp_port_flush(w, port);
+}
+
+static inline void fp_count(struct fp_worker *w, enum reason reason)
+{
+	w->reasons[reason]++;
+}

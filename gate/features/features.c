@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "features/feature.h"
+
+#include "fastpath/reasons.h"
+#include "lib/settings.h"
+#include "shm/quiesce.h"
+
+#define FEATURE_ADDRESS(name) &name##_feature,
+const struct feature *const features[] = { FEATURES(FEATURE_ADDRESS) };
+const unsigned n_features = sizeof(features) / sizeof(features[0]);
+
+const struct feature *feature_find(uint16_t id)
+{
+	for (unsigned i = 0; i < n_features; i++)
+		if (features[i]->id == id)
+			return features[i];
+	return NULL;
+}
+
+static unsigned add(struct shm_table_desc *ret, unsigned n, const struct feature_table *tables,
+		    unsigned n_tables, const struct settings *settings)
+{
+	for (unsigned i = 0; i < n_tables && n < SHM_MAX_TABLES; i++) {
+		ret[n] = tables[i].desc;
+		if (tables[i].capacity && settings)
+			ret[n].capacity = tables[i].capacity(settings);
+		n++;
+	}
+	return n;
+}
+
+unsigned feature_config_tables(struct shm_table_desc *ret, const struct settings *settings)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < n_features; i++)
+		n = add(ret, n, features[i]->config_tables, features[i]->n_config_tables, settings);
+	return n;
+}
+
+unsigned feature_stats_tables(struct shm_table_desc *ret, const struct settings *settings)
+{
+	static const struct feature_table shared[] = {
+		{ { "worker", 1, sizeof(struct worker_row), WORKERS_MAX } },
+		{ { "worker_reason", 1, sizeof(struct worker_reason_row), WORKERS_MAX } },
+		{ { "reason", 1, sizeof(struct reason_row), REASONS_MAX } },
+	};
+	unsigned n = add(ret, 0, shared, 3, settings);
+
+	for (unsigned i = 0; i < n_features; i++)
+		n = add(ret, n, features[i]->stats_tables, features[i]->n_stats_tables, settings);
+	return n;
+}

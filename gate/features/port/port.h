@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Ports: which exist (config, from fp-rte by way of FPC) and how they fare (stats). */
+#pragma once
+
+#include <stdint.h>
+
+#include "features/port/fpc_port.h"
+
+/* Row of the config table "port"; row index: port number (row 0 is port 0 here). */
+struct port_row {
+	uint32_t iface; /* row in "iface" of the TAP's link; 0: Linux's link isn't known yet */
+	uint32_t tap_ifindex; /* 0: no such port */
+	uint8_t mac[6];
+	uint8_t pad[2];
+	char name[16];
+	uint32_t pad2[8];
+};
+static_assert(sizeof(struct port_row) == 64);
+
+/* Row of the stats table "port_state"; row index: port number. Written by fp-rte's control thread about ten times a second
+ * (counters of the device) and at start-up. */
+struct port_state_row {
+	char name[16];    /* "": no such port */
+	char driver[24];  /* of DPDK, such as net_virtio */
+	char device[64];  /* PCI address or virtual device as configured */
+	char backend[8];  /* "vhost" or "queue" */
+	uint8_t mac[6];
+	uint8_t link_up;
+	uint8_t pad;
+	uint32_t speed; /* Mbit/s; 0: unknown */
+	uint32_t tap_ifindex;
+	uint16_t n_rxq, n_txq;
+	uint32_t mtu;
+	uint64_t rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf;
+	uint64_t tx_packets, tx_bytes, tx_errors;
+	uint64_t to_linux_packets, to_linux_bytes;     /* written to the TAP */
+	uint64_t from_linux_packets, from_linux_bytes; /* read from it */
+	uint64_t tap_drops;                            /* not taken by the TAP */
+	uint64_t pad2[2];
+};
+static_assert(sizeof(struct port_state_row) == 256);
+
+/* fp-rte: the attached table. */
+extern const struct port_row *port_rows;

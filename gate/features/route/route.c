@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "features/route/route.h"
+
+#include "features/feature.h"
+#include "features/vrf/fpc_vrf.h"
+#include "fpc/fpc.h"
+#include "lib/settings.h"
+
+static uint32_t nexthop_capacity(const struct settings *s)
+{
+	return setting_or(s->max_nexthops, 16384);
+}
+
+static uint32_t block4_capacity(const struct settings *s)
+{
+	return setting_or(s->max_blocks4, 16384);
+}
+
+static uint32_t block6_capacity(const struct settings *s)
+{
+	return setting_or(s->max_blocks6, 16384);
+}
+
+/* Memory that isn't touched costs nothing, so roots are there for all VRFs. */
+static const struct feature_table config_tables[] = {
+	{ { "nexthop", 1, sizeof(struct nexthop_row), 0 }, nexthop_capacity },
+	{ { "mtrie4_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX } },
+	{ { "mtrie6_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX } },
+	{ { "mtrie4_block", 1, sizeof(struct mtrie_block_row), 0 }, block4_capacity },
+	{ { "mtrie6_block", 1, sizeof(struct mtrie_block_row), 0 }, block6_capacity },
+};
+
+const struct feature route_feature = {
+	.name = "route",
+	.id = FEATURE_ROUTE,
+	.msg_size = sizeof(struct fpc_route),
+	.key_size = FPC_ROUTE_KEY_SIZE,
+	.known_flags = FPC_ROUTE_FLAGS,
+	.owner = FPC_ROLE_SYNC,
+	.config_tables = config_tables,
+	.n_config_tables = 5,
+};

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* A VRF: a network namespace. Number 0 is the one the daemons run in. */
+#pragma once
+
+#include <stdint.h>
+
+#define FPC_VRF_MAX 256
+
+enum fpc_vrf_flags {
+	/* Linux would apply something to forwarded packets that the fast path doesn't know (ip rules beyond the default
+	 * ones, nftables base chains on a forwarding hook, XFRM policies): all packets of the family take Linux. */
+	FPC_VRF_POLICY4 = 1 << 0,
+	FPC_VRF_POLICY6 = 1 << 1,
+};
+
+struct fpc_vrf {
+	uint32_t vrf; /* key; below FPC_VRF_MAX */
+	uint32_t flags;
+};
+static_assert(sizeof(struct fpc_vrf) == 8);
+#define FPC_VRF_KEY_SIZE 4
+#define FPC_VRF_FLAGS 0x3
