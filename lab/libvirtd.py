@@ -39,7 +39,7 @@ for pair in etc:/etc/libvirt lib:/var/lib/libvirt run:/run/libvirt log:/var/log/
 done
 mkdir -p /var/cache/libvirt
 mount --bind "$2" /var/cache/libvirt
-exec libvirtd --config /etc/libvirt/libvirtd.conf
+exec libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid
 """
 
 
