@@ -35,9 +35,7 @@ class Host:
         timeout: float = 60,
         stdin: str | None = None,
     ) -> Completed:
-        return run(
-            in_namespace(self.namespace, argv), check=check, timeout=timeout, stdin=stdin
-        )
+        return run(in_namespace(self.namespace, argv), check=check, timeout=timeout, stdin=stdin)
 
     def spawn(
         self, argv: Sequence[str | Path], *, log: Path | None = None

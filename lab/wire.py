@@ -60,7 +60,9 @@ def set_up_host(lab: str, host: Host) -> None:
     sysctl(home, HOST_SYSCTLS)
     plug_veth(lab, member=host.name, interface=host.link, link=host.link, mac=host.mac)
     lines = ["link set lo up", f"link set {host.link} up"]
-    lines += [f"address add {address} dev {host.link}{nodad(address)}" for address in host.addresses]
+    lines += [
+        f"address add {address} dev {host.link}{nodad(address)}" for address in host.addresses
+    ]
     lines += [f"address add {address} dev lo{nodad(address)}" for address in host.loopback]
     lines += [f"route replace {route.destination} via {route.via}" for route in host.routes]
     ip_batch(home, lines)
@@ -102,4 +104,3 @@ def offloads_off(home: str, interface: str) -> None:
 def nodad(address: str) -> str:
     """Duplicate address detection would make a new IPv6 address unusable for a second or two."""
     return " nodad" if ":" in address else ""
-

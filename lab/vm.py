@@ -1,0 +1,246 @@
+"""The lab with the appliance as a virtual machine under libvirt."""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab import libvirtd, paths, wire
+from lab.accel import acceleration
+from lab.appliance import Appliance, Json
+from lab.base import Lab
+from lab.domain import (
+    MANAGEMENT_ADDRESS,
+    MANAGEMENT_HOST,
+    MANAGEMENT_TAP,
+    DirectKernel,
+    Export,
+    Machine,
+    domain_xml,
+    management_network,
+)
+from lab.errors import LabError
+from lab.libvirtd import libvirt
+from lab.netns import ip_batch, namespace, sysctl
+from lab.proc import Completed, run, wait_for
+from lab.progress import progress, step
+from lab.ssh import Ssh, make_key
+from lab.topology import Topology
+
+# What the lab asks of the guest's kernel: no splash of messages on a slow emulated UART, no mitigations of flaws
+# that an emulated processor doesn't have. For the lab only.
+CMDLINE = "quiet mitigations=off audit=0"
+# Long enough for two emulated processors on a machine that is busy with a build.
+BOOT_SECONDS = {"kvm": 120, "qemu": 480}
+
+
+class VmAppliance(Appliance):
+    def __init__(self, topology: Topology, ssh: Ssh) -> None:
+        super().__init__(topology)
+        self.ssh = ssh
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        stdin: str | None = None,
+    ) -> Completed:
+        return self.ssh.run(argv, check=check, timeout=timeout, stdin=stdin)
+
+    def shell_command(self, argv: Sequence[str]) -> list[str]:
+        return self.ssh.argv(argv, terminal=True)
+
+    def fp_cli(self, table: str) -> Json:
+        return self.json(["fp-cli", "-j", *table.split()])
+
+    def kill(self, daemon: str) -> None:
+        self.run(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", f"{daemon}.service"])
+
+    def collect(self, folder: Path) -> None:
+        """One script, one connection: a sick machine answers slowly."""
+        folder.mkdir(parents=True, exist_ok=True)
+        script = """
+            exec 2>&1
+            echo "# failed units"; systemctl --failed --no-legend
+            echo "# ip"; ip address; ip route show table all; ip neigh; ip -s link
+            for table in ports interfaces routes neighbours stats drops exceptions; do
+                echo "# fp-cli $table"; timeout 10 fp-cli -j $table
+            done
+            echo "# journal"; journalctl --boot --no-pager --output=short-monotonic
+        """
+        done = self.run(["sh", "-c", script], check=False, timeout=120)
+        (folder / "appliance.txt").write_text(done.stdout)
+
+
+class VmLab(Lab):
+    backend = "libvirt"
+
+    def __init__(
+        self,
+        topology: Topology | str,
+        *,
+        name: str = "",
+        direct_kernel: bool = False,
+        exports: tuple[Export, ...] = (),
+        cmdline: str = CMDLINE,
+    ) -> None:
+        super().__init__(topology, name=name)
+        self.direct_kernel = direct_kernel
+        self.exports = exports
+        self.cmdline = cmdline
+        self.disk = self.work / "disk.qcow2"
+        self.console_log = self.work / "console.log"
+        self.ssh = Ssh(self.name, MANAGEMENT_ADDRESS.partition("/")[0])
+        self.appliance = VmAppliance(self.topology, self.ssh)
+        self.connection: Any = None
+        self.domain: Any = None
+        self.type = ""
+
+    @property
+    def console_socket(self) -> Path:
+        return paths.run_dir(self.name) / "console.sock"
+
+    def start(self) -> None:
+        rack = namespace(self.name)
+        ip_batch(
+            rack,
+            [
+                f"tuntap add dev {MANAGEMENT_TAP} mode tap vnet_hdr",
+                f"address add {MANAGEMENT_HOST} dev {MANAGEMENT_TAP}",
+                f"link set {MANAGEMENT_TAP} up",
+            ],
+        )
+        # The rack is no router between management and links.
+        sysctl(rack, {"net.ipv4.ip_forward": "0"})
+        for port in self.topology.appliance.ports:
+            wire.plug_tap(self.name, port=port.name, link=port.link)
+        log = self.work / "libvirtd.log"
+        log.unlink(missing_ok=True)
+        self.connection = libvirtd.start(self.name, log=log)
+        self.stack.callback(self.hang_up)
+        self.boot()
+
+    def hang_up(self) -> None:
+        """Before the lab is removed, or left alone: no connection of ours may be in the way."""
+        if not self.kept:
+            self.ssh.close()
+            self.destroy()
+        self.connection.close()
+
+    def destroy(self) -> None:
+        """Pull the plug, if it's running."""
+        if self.domain is not None:
+            try:
+                self.domain.destroy()
+            except libvirt.libvirtError:
+                pass
+            self.domain = None
+
+    def boot(self) -> None:
+        """Boot the appliance from the image, on a new disk, until its services are up."""
+        image = image_file("sluice.qcow2")
+        kernel = image_file("vmlinuz")
+        self.type = acceleration(kernel)
+        self.disk.unlink(missing_ok=True)
+        run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image, self.disk])
+        self.console_log.unlink(missing_ok=True)
+        direct = None
+        if self.direct_kernel:
+            direct = DirectKernel(
+                kernel=kernel,
+                initrd=image_file("initrd"),
+                cmdline=image_file("cmdline").read_text().strip(),
+            )
+        machine = Machine(
+            name=self.name,
+            type=self.type,
+            disk=self.disk,
+            nvram=self.work / "nvram.fd",
+            console_socket=self.console_socket,
+            console_log=self.console_log,
+            credentials={
+                "ssh.authorized_keys.root": make_key(),
+                "network.network.05-lab-management": management_network(),
+                "system.hostname": "sluice",
+            },
+            direct=direct,
+            exports=self.exports,
+            extra_cmdline=self.cmdline,
+        )
+        xml = domain_xml(self.topology.appliance, machine)
+        (self.work / "domain.xml").write_text(xml)
+        how = "with KVM" if self.type == "kvm" else "emulated, which takes a minute or two"
+        with step(f"booting the appliance ({how})"):
+            try:
+                self.domain = self.connection.createXML(xml, 0)
+            except libvirt.libvirtError as error:
+                raise LabError(f"libvirt can't start the appliance: {error}") from None
+            self.wait_until_up()
+
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + BOOT_SECONDS[self.type]
+        hint = f"its serial console said: {self.console_log}"
+
+        def at_login() -> bool:
+            self.check_running()
+            return b"login:" in self.console_bytes()
+
+        wait_for(at_login, "login prompt of the appliance", timeout=self.left(deadline), hint=hint)
+        progress("login prompt; waiting for its services")
+        wait_for(
+            self.ssh.reachable,
+            "SSH to the appliance",
+            timeout=self.left(deadline),
+            interval=1,
+            hint=hint,
+        )
+        # Ends when all jobs of the boot have; `degraded` is for the suites to judge.
+        wait = ["systemctl", "is-system-running", "--wait"]
+        self.appliance.run(wait, check=False, timeout=self.left(deadline))
+
+    @staticmethod
+    def left(deadline: float) -> float:
+        return max(1.0, deadline - time.monotonic())
+
+    def console_bytes(self) -> bytes:
+        return self.console_log.read_bytes() if self.console_log.exists() else b""
+
+    def check_running(self) -> None:
+        try:
+            active = self.domain.isActive()
+        except libvirt.libvirtError:
+            active = False
+        if not active:
+            raise LabError("the virtual machine ended", hint=f"see {self.console_log}")
+
+    def save(self) -> None:
+        """Keep the running appliance, memory and disk, to go back to; it's stopped meanwhile."""
+        with step("saving the booted appliance"):
+            self.ssh.close()
+            self.domain.save(str(self.work / "saved.state"))
+            self.domain = None
+            shutil.copyfile(self.disk, self.work / "saved.qcow2")
+
+    def restore(self) -> None:
+        """Go back to the saved appliance, whatever became of the one that runs."""
+        with step("restoring the booted appliance"):
+            self.ssh.close()
+            self.destroy()
+            shutil.copyfile(self.work / "saved.qcow2", self.disk)
+            self.connection.restore(str(self.work / "saved.state"))
+            self.domain = self.connection.lookupByName(self.name)
+            wait_for(self.ssh.reachable, "SSH to the restored appliance", timeout=60)
+            # Its clock stood still.
+            self.appliance.run(["date", "--utc", "--set", f"@{time.time():.3f}"])
+
+
+def image_file(name: str) -> Path:
+    path = paths.IMAGE / name
+    if not path.exists():
+        raise LabError(
+            f"{path} doesn't exist", hint="build the image first: make image (takes some minutes)"
+        )
+    return path
