@@ -10,6 +10,8 @@
  * can hand the frame over as it came in. */
 #pragma once
 
+#include <stdbool.h>
+
 #include <rte_branch_prediction.h>
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
@@ -37,6 +39,8 @@ struct fp_worker {
 	uint16_t id;           /* row in the tables "worker" and "worker_reason" */
 	uint16_t pad;
 	uint32_t now;          /* CLOCK_MONOTONIC in seconds, refreshed about every millisecond */
+	/* Packets ended so far by fp_exception and fp_drop. Who calls handlers takes the difference, for its own counters. */
+	uint64_t exceptions, exception_bytes, drops;
 	uint64_t *reasons;     /* count[] of this worker's worker_reason row */
 	struct worker_row *row;
 	uint64_t dirty; /* bit a port: packets in tx[] */
@@ -68,6 +72,26 @@ int fp_register_ethertype(uint16_t ethertype, fp_burst_fn *input);
  * header, @neigh the row of its layer 2 neighbour (features/neigh/neigh.h). Owns @m. */
 typedef void fp_output_fn(struct fp_worker *w, uint32_t iface, uint32_t neigh, struct rte_mbuf *m);
 int fp_register_output(uint8_t iface_type, fp_output_fn *output);
+
+/* What was registered, for those who call it: NULL where nothing was. */
+fp_burst_fn *fp_ethertype_input(unsigned index);
+#define FP_ETHERTYPES_MAX 15
+/* By ethertype in network byte order: index for fp_ethertype_input, 1 to FP_ETHERTYPES_MAX; 0: nobody's. */
+extern uint8_t fp_ethertype_index[65536];
+#define FP_OUTPUTS_MAX 16
+extern fp_output_fn *fp_outputs[FP_OUTPUTS_MAX];
+
+/* The hooks of the way in and out. Features set them in init; whoever comes later may put itself in front. */
+struct fp_hooks {
+	/* A burst as port @port received it, data at the Ethernet header (fp_input). */
+	void (*ether_input)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+	/* Packets that Linux sent on port @port's TAP. NULL: out they go. */
+	void (*process_linux_tx)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts,
+				 uint16_t n);
+	/* Port @port didn't take @n packets. May be NULL. */
+	void (*tx_full)(struct fp_worker *w, uint16_t port, uint16_t n);
+};
+extern struct fp_hooks fp_hooks;
 
 /* --- verdicts: each ends the packet --- */
 

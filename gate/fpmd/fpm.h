@@ -28,11 +28,13 @@ struct fpm_apply {
 	/* The object @msg (whole struct, checked, zero-filled) is wanted. @old is what was applied under the same key,
 	 * or NULL; it differs from @msg. @priv: one word of the feature's own that lives as long as the object.
 	 * -EAGAIN: something it depends on isn't there yet: parked; packets must take the Linux path meanwhile.
-	 * Any other error: refused; likewise. In both cases @old, if any, was taken back by set itself. */
+	 * Any other error: refused; likewise. In both cases @old, if any, was taken back by set itself. A feature that
+	 * keeps something for such an object all the same (a route marks its prefix as Linux's) leaves *@priv non-zero;
+	 * it finds it there when set is tried again (@old NULL then), and del is called for it. */
 	int (*set)(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv,
 		   struct err *err);
 
-	/* The applied object @old is no more. Can't fail. */
+	/* The object @old is no more: it was applied, or parked or refused with its priv not 0. Can't fail. */
 	void (*del)(struct fpm *fpm, const void *old, uint64_t priv);
 };
 

@@ -19,11 +19,11 @@ struct iface_row {
 	uint32_t vrf;
 	uint32_t flags; /* enum fpc_iface_flags */
 	uint32_t mtu;
+	uint8_t mac[6]; /* with the pad one aligned word: a change is one store */
+	uint8_t pad[2];
 	uint8_t type; /* enum iface_type */
-	uint8_t pad;
+	uint8_t pad2;
 	uint16_t port; /* of an IFACE_PORT */
-	uint8_t mac[6];
-	uint8_t pad2[2];
 	char name[16];
 	char kind[16];
 	uint32_t pad3;

@@ -1,16 +1,41 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "features/vrf/fpc_vrf.h"
 
 /* Row of the config table "vrf"; row index: VRF number (row 0 is VRF 0 here). */
 struct vrf_row {
-	uint32_t flags; /* enum fpc_vrf_flags */
-	uint32_t pad[15];
+	uint32_t flags; /* enum fpc_vrf_flags; all set where there's no such VRF */
+	uint32_t pad;
+	/* Which IPv4 addresses may be local ones: bit vrf_local4_bit(address). Linux drops packets whose source is an address of
+	 * its own; a look at one hot word spares the others the lookup of their source. All ones where a local route is
+	 * shorter than /32 (127.0.0.0/8 apart). Written with the routes. */
+	uint32_t local4[8];
+	uint32_t pad2[6];
 };
 static_assert(sizeof(struct vrf_row) == 64);
+
+/* @addr in host byte order. */
+static inline uint8_t vrf_local4_bit(uint32_t addr)
+{
+	return (addr * 0x9e3779b1U) >> 24;
+}
+
+/* Worker: whether @addr (host byte order) may be a local address. */
+static inline bool vrf_maybe_local4(const struct vrf_row *vrf, uint32_t addr)
+{
+	uint8_t bit = vrf_local4_bit(addr);
+
+	return vrf->local4[bit >> 5] >> (bit & 31) & 1;
+}
+
+/* fpmd: whether VRF @vrf was set. */
+bool vrf_known(uint32_t vrf);
+/* fpmd: the row of VRF @vrf, to be written by the feature that owns the field. */
+struct vrf_row *vrf_row(uint32_t vrf);
 
 /* fp-rte: the attached table. */
 extern const struct vrf_row *vrf_rows;

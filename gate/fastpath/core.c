@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The middle of the fast path: what features registered, and the ends a packet can come to. It knows no protocol, no
+ * port and no TAP, so the packet harness links it as it stands. */
+#include "fastpath/fp.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <rte_byteorder.h>
+
+struct fp_edges fp_edges;
+struct fp_hooks fp_hooks;
+
+uint8_t fp_ethertype_index[65536];
+static fp_burst_fn *ethertype_inputs[FP_ETHERTYPES_MAX + 1];
+static unsigned n_ethertypes;
+
+fp_output_fn *fp_outputs[FP_OUTPUTS_MAX];
+
+int fp_register_ethertype(uint16_t ethertype, fp_burst_fn *input)
+{
+	uint8_t *index = &fp_ethertype_index[rte_cpu_to_be_16(ethertype)];
+
+	if (*index)
+		return -EEXIST;
+	if (n_ethertypes == FP_ETHERTYPES_MAX)
+		return -ENOSPC;
+	ethertype_inputs[++n_ethertypes] = input;
+	*index = n_ethertypes;
+	return 0;
+}
+
+fp_burst_fn *fp_ethertype_input(unsigned index)
+{
+	return ethertype_inputs[index];
+}
+
+int fp_register_output(uint8_t iface_type, fp_output_fn *output)
+{
+	if (iface_type >= FP_OUTPUTS_MAX)
+		return -EINVAL;
+	if (fp_outputs[iface_type])
+		return -EEXIST;
+	fp_outputs[iface_type] = output;
+	return 0;
+}
+
+void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
+{
+	w->drops++;
+	fp_count(w, reason);
+	rte_pktmbuf_free(m);
+}
+
+void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
+{
+	enum reason why = DROP_EXCEPTION_RING;
+	uint32_t len;
+
+	/* The Ethernet header was in the first segment before it was cut off, so it fits there again. */
+	if (m->l2_len) {
+		rte_pktmbuf_prepend(m, m->l2_len);
+		m->l2_len = 0;
+	}
+	len = m->pkt_len; /* once taken, m may be gone at any moment */
+	if (unlikely(!fp_edges.to_linux(w, m->port, m, &why))) {
+		fp_drop(w, m, why);
+		return;
+	}
+	w->exceptions++;
+	w->exception_bytes += len;
+	fp_count(w, reason);
+}
+
+void fp_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	fp_hooks.ether_input(w, port, pkts, n);
+}
+
+void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	if (fp_hooks.process_linux_tx) {
+		fp_hooks.process_linux_tx(w, port, pkts, n);
+		return;
+	}
+	for (uint16_t i = 0; i < n; i++)
+		fp_port_send(w, port, pkts[i]);
+}
+
+void fp_port_flush(struct fp_worker *w, uint16_t port)
+{
+	struct fp_txq *q = &w->tx[port];
+	uint16_t n = q->n;
+	uint16_t sent;
+
+	q->n = 0;
+	w->dirty &= ~(1ULL << port);
+	if (!n)
+		return;
+	sent = fp_edges.port_tx(w, port, q->pkts, n);
+	if (unlikely(sent < n)) {
+		/* Not by fp_drop: these aren't drops of whoever is handling a burst just now. */
+		w->reasons[DROP_TX_FULL] += n - sent;
+		if (fp_hooks.tx_full)
+			fp_hooks.tx_full(w, port, n - sent);
+		rte_pktmbuf_free_bulk(q->pkts + sent, n - sent);
+	}
+}
+
+void fp_flush(struct fp_worker *w)
+{
+	while (w->dirty)
+		fp_port_flush(w, rte_ctz64(w->dirty));
+}
+
+/* In features.def's order; NULL for a feature without a part here. */
+static const struct fp_feature *const fastpaths[] = {
+#define ADDRESS(name) &name##_fastpath,
+	FEATURES(ADDRESS)
+#undef ADDRESS
+};
+
+int fp_init(struct err *err)
+{
+	for (unsigned i = 0; i < n_features; i++) {
+		int rc = fastpaths[i] && fastpaths[i]->init ? fastpaths[i]->init(err) : 0;
+
+		if (rc)
+			return rc;
+	}
+	if (!fp_hooks.ether_input)
+		return err_set(err, ENOSYS, "no feature takes packets from ports");
+	return 0;
+}
+
+/* So that readers of the stats file need no list of their own. */
+static int write_reasons(struct shm *stats, struct err *err)
+{
+	static const struct {
+		const char *name, *text;
+		enum reason_kind kind;
+	} all[] = {
+#define REASON(kind, name, text) { #name, text, REASON_##kind },
+		REASONS(REASON)
+#undef REASON
+	};
+	struct reason_row *rows = shm_rows(stats, "reason");
+	struct shm_table_dir *dir = shm_find(stats, "reason");
+
+	if (!rows || !dir)
+		return err_set(err, EPROTO, "the stats file has no table 'reason'");
+	if (dir->capacity < N_REASONS)
+		return err_set(err, ENOSPC, "the table 'reason' has %u rows, %u reasons exist",
+			       dir->capacity, N_REASONS);
+	for (unsigned i = 0; i < N_REASONS; i++) {
+		struct reason_row row = { .kind = all[i].kind };
+
+		/* A name or text that was cut would not be found again. */
+		if (strlen(all[i].name) >= sizeof(row.name) ||
+		    strlen(all[i].text) >= sizeof(row.text))
+			return err_set(err, EINVAL, "reasons.def: '%s' or its text is too long",
+				       all[i].name);
+		strcpy(row.name, all[i].name);
+		strcpy(row.text, all[i].text);
+		rows[i] = row;
+	}
+	shm_count(dir, (int)N_REASONS - (int)atomic_load(&dir->used));
+	return 0;
+}
+
+int fp_attach(const struct shm *config, struct shm *stats, struct err *err)
+{
+	int rc = write_reasons(stats, err);
+
+	for (unsigned i = 0; i < n_features && !rc; i++)
+		if (fastpaths[i] && fastpaths[i]->attach)
+			rc = fastpaths[i]->attach(config, stats, err);
+	return rc;
+}
+
+void fp_worker_init(struct fp_worker *w, uint16_t id, struct shm *stats)
+{
+	struct worker_reason_row *reasons = shm_rows(stats, "worker_reason");
+	struct worker_row *rows = shm_rows(stats, "worker");
+
+	w->id = id;
+	w->reasons = reasons[id].count;
+	w->row = &rows[id];
+}

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The devices under test: one process (group) each, packets from a pcap file without end in, nothing out.
+
+A device is started and filled once per case and then stopped with SIGSTOP; a round lets one run at a time. Worker threads
+are pinned to one CPU, everything else to another.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from tests.bench.traffic import PEER_MAC, Case, prefixes
+
+WORKER_CPU = 1
+CONTROL_CPU = 0
+START_SECONDS = 120
+MAC = ":".join(f"{b:02x}" for b in PEER_MAC)
+
+
+class Unavailable(Exception):
+    """The device can't be measured here; the text says why."""
+
+
+class Dut(Protocol):
+    """What the benchmark needs of a device."""
+
+    name: str
+
+    def start(self, case: Case, pcap: Path) -> None:
+        """Start it and give it the case's routes; raise Unavailable."""
+
+    def packets(self) -> int:
+        """Return how many packets it has sent (or received, where it only moves them) so far."""
+
+    def pids(self) -> list[int]:
+        """Return the processes to stop between rounds."""
+
+    def stop(self) -> None:
+        """End it; safe after a failed start."""
+
+
+def address_text(case: Case, address: int) -> str:
+    """Return an address as text."""
+    import ipaddress
+
+    return str(ipaddress.IPv4Address(address) if case.family == 4 else ipaddress.IPv6Address(address))
+
+
+def wait_for(what: str, ready: Iterator[bool] | object, seconds: float = START_SECONDS) -> None:
+    """Poll ready() until it is true; raise Unavailable naming what, after seconds."""
+    deadline = time.monotonic() + seconds
+    assert callable(ready)
+    while not ready():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{what} took more than {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+def stop_process(process: subprocess.Popen[str] | None) -> None:
+    """End a process that may be stopped, already gone or never started."""
+    if process is None or process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Testpmd:
+    """DPDK's own forwarder: the floor. io moves packets untouched, macswap writes their Ethernet header."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.name = f"testpmd-{mode}"
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, case: Case, pcap: Path) -> None:
+        """Start testpmd; the case's routes mean nothing to it."""
+        if not shutil.which("dpdk-testpmd"):
+            raise Unavailable("dpdk-testpmd isn't installed")
+        mbufs = 16384 + 2 * case.destinations
+        command = ["dpdk-testpmd", "-l", f"{CONTROL_CPU},{WORKER_CPU}", "--no-pci", "--in-memory"]
+        command += [f"--vdev=net_pcap0,rx_pcap={pcap},infinite_rx=1", "--vdev=net_null1,no-rx=1"]
+        command += ["--", "-i", "--nb-cores=1", f"--forward-mode={self.mode}"]
+        command += [f"--total-num-mbufs={mbufs}", "--no-lsc-interrupt", "--burst=64"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._ask("set promisc all on")
+        self._ask("start")
+        if self.process.poll() is not None:
+            raise Unavailable(f"dpdk-testpmd ended with status {self.process.returncode}")
+
+    def _ask(self, command: str) -> str:
+        assert self.process and self.process.stdin and self.process.stdout
+        marker = "show port 0 module_eeprom"  # anything whose echo can be waited for
+        del marker
+        self.process.stdin.write(f"{command}\nshow port summary 0\n")
+        self.process.stdin.flush()
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if line.startswith("0    "):
+                break
+        return "".join(lines)
+
+    def packets(self) -> int:
+        """Return the packets received from the pcap port."""
+        found = re.search(r"RX-packets: (\d+)", self._ask("show port stats 0"))
+        if not found:
+            raise Unavailable("dpdk-testpmd shows no port statistics")
+        return int(found[1])
+
+    def pids(self) -> list[int]:
+        """Return testpmd's process."""
+        return [self.process.pid] if self.process else []
+
+    def stop(self) -> None:
+        """End testpmd."""
+        stop_process(self.process)
+
+
+class Grout:
+    """DPDK's graph router, Debian sid's package."""
+
+    name = "grout"
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "grout.sock"
+        self.log = folder / "grout.log"
+        self.process: subprocess.Popen[str] | None = None
+
+    def _cli(self, commands: list[str], timeout: float = 300) -> str:
+        done = subprocess.run(
+            ["grcli", "-s", str(self.socket), "-e", "-f", "/dev/stdin"],
+            input="\n".join(commands) + "\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        if done.returncode:
+            raise Unavailable(f"grcli: {done.stdout.strip().splitlines()[-1:]}")
+        return done.stdout
+
+    def start(self, case: Case, pcap: Path) -> None:
+        """Start grout polling, with one worker, and add the routes through one next hop with a static MAC."""
+        if not shutil.which("grout"):
+            raise Unavailable("grout isn't installed")
+        self.socket.unlink(missing_ok=True)
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", f"{CONTROL_CPU},{WORKER_CPU}", "grout", "-s", str(self.socket)]
+                + ["-M", ":0", "-p"],
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+        wait_for("grout's start", self.socket.exists, 30)
+        commands = []
+        if case.routes > 1:
+            kind = "rib4-routes" if case.family == 4 else "rib6-routes"
+            commands.append(f"interface set vrf main {kind} {case.routes * 5 // 4}")
+        commands += [
+            f"interface add port p0 devargs net_pcap0,rx_pcap={pcap},infinite_rx=1 up",
+            "interface add port p1 devargs net_null1,no-rx=1 up",
+        ]
+        if case.family == 4:
+            commands += ["address add 192.0.2.1/24 iface p0", "address add 203.0.113.1/24 iface p1"]
+            gateway = "203.0.113.2"
+        else:
+            commands += ["address add 2001:db9::1/64 iface p0", "address add 2001:db9:1::1/64 iface p1"]
+            gateway = "2001:db9:1::2"
+        commands.append(f"nexthop add l3 iface p1 id 45 address {gateway} mac {MAC}")
+        commands += [
+            f"route add {address_text(case, address)}/{plen} via id 45"
+            for address, plen in prefixes(case)
+        ]
+        self._cli(commands)
+
+    def packets(self) -> int:
+        """Return the packets sent on p1."""
+        import json
+
+        for row in json.loads(self._cli(["interface stats"], 10).strip() or "[]"):
+            if row["interface"] == "p1":
+                return int(row["tx_packets"])
+        raise Unavailable("grout shows no statistics of p1")
+
+    def pids(self) -> list[int]:
+        """Return grout's process."""
+        return [self.process.pid] if self.process else []
+
+    def stop(self) -> None:
+        """End grout."""
+        stop_process(self.process)
+        with contextlib.suppress(OSError):
+            os.unlink(self.socket)
