@@ -82,9 +82,9 @@ class Appliance(ABC):
                 interval=1,
             )
 
-    def configure(self) -> None:
-        """Give the ports the topology's addresses and routes, with nothing but iproute2."""
-        lines = []
+    def configure(self) -> list[str]:
+        """Give the ports the topology's addresses and routes, with nothing but iproute2; returns the `ip` commands."""
+        lines: list[str] = []
         for port in self.topology.appliance.ports:
             lines += self.configure_lines(port)
         lines += [
@@ -92,6 +92,7 @@ class Appliance(ABC):
             for route in self.topology.appliance.routes
         ]
         self.run(["ip", "-batch", "-"], stdin="\n".join(lines) + "\n")
+        return lines
 
     def configure_lines(self, port: Port) -> list[str]:
         device = self.device(port.name)

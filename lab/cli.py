@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from lab import netns, paths, state
+from lab.appliance import Appliance
 from lab.errors import LabError
 from lab.progress import progress
 
@@ -14,6 +15,9 @@ DEFAULT_LAB = "two_hosts"
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
+    # The rest of the line is a command, options and all, with or without a `--` before it.
+    if getattr(arguments, "argv", [])[:1] == ["--"]:
+        del arguments.argv[0]
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -58,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     vm.add_argument(
         "--env", action="append", default=[], metavar="NAME", help="hand over this variable"
     )
-    vm.add_argument("argv", nargs="+", metavar="CMD")
+    vm.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD...")
     vm.set_defaults(command=command_vm)
 
     for name, text, function in (
@@ -71,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "host":
             command.add_argument("host", help="h1, h2, ...")
         if name != "console":
-            command.add_argument("argv", nargs="*", metavar="CMD")
+            command.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD...")
         command.set_defaults(command=function)
 
     stop = commands.add_parser("stop", help="end what `run --keep` left up")
@@ -100,6 +104,8 @@ def command_test(arguments: argparse.Namespace) -> int:
 def command_vm(arguments: argparse.Namespace) -> int:
     from lab.seat import run_in_vm
 
+    if not arguments.argv:
+        raise LabError("no command to run in the virtual machine", hint="python3 -m lab vm -- CMD")
     return run_in_vm(arguments.argv, out=arguments.out, env=arguments.env)
 
 
@@ -117,11 +123,12 @@ def command_ssh(arguments: argparse.Namespace) -> int:
     if lab.backend == "libvirt":
         from lab.vm import VmLab
 
-        words = VmLab(lab.topology, name=lab.name).appliance.shell_command(arguments.argv)
+        appliance: Appliance = VmLab(lab.topology, name=lab.name).appliance
     else:
         from lab.container import ContainerLab
 
-        words = ContainerLab(lab.topology, name=lab.name).appliance.shell_command(arguments.argv)
+        appliance = ContainerLab(lab.topology, name=lab.name).appliance
+    words = appliance.shell_command(arguments.argv)
     os.execvp(words[0], words)
 
 

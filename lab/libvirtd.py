@@ -33,30 +33,34 @@ auth_unix_rw = "none"
 START = """\
 set -e
 mount --make-rprivate /
-for pair in etc:/etc/libvirt lib:/var/lib/libvirt run:/run/libvirt log:/var/log/libvirt; do
-	mkdir -p "${pair#*:}"
-	mount --bind "$1/${pair%%:*}" "${pair#*:}"
-done
-mkdir -p /var/cache/libvirt
-mount --bind "$2" /var/cache/libvirt
+mkdir -p /etc/libvirt /var/lib/libvirt /run/libvirt /var/log/libvirt /var/cache/libvirt
+mount --bind "$1/etc" /etc/libvirt
+mount --bind "$1/lib" /var/lib/libvirt
+mount --bind "$1/run" /run/libvirt
+mount --bind "$2" /var/log/libvirt
+mount --bind "$3" /var/cache/libvirt
 exec libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvirtd.pid
 """
 
 
-def start(lab: str, *, log: Path) -> Any:
-    """Start the lab's libvirtd and connect to it; returns libvirt's connection."""
+def start(lab: str, *, logs: Path) -> Any:
+    """Start the lab's libvirtd, with its and QEMU's logs in that folder; returns a connection to it."""
     # libvirt reports errors as exceptions and prints them on stderr too.
     libvirt.registerErrorHandler(lambda *_: None, None)
     base = paths.run_dir(lab) / "libvirt"
-    for name in ("etc/qemu", "lib/qemu", "run", "log"):
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / "libvirtd.log"
+    log.unlink(missing_ok=True)
+    for name in ("etc/qemu", "lib/qemu", "run"):
         (base / name).mkdir(parents=True, exist_ok=True)
     (base / "etc/qemu.conf").write_text(QEMU_CONF)
     (base / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF)
     # What QEMU can do takes libvirt seconds to find out, and is the same for all labs.
     cache = paths.CACHE / "libvirt"
     cache.mkdir(parents=True, exist_ok=True)
-    command = ["unshare", "--mount", "bash", "-c", START, "libvirtd", base, cache]
-    daemon = spawn(in_namespace(namespace(lab), command), log=log)
+    command = ["unshare", "--mount", "bash", "-c", START, "libvirtd", base, logs, cache]
+    words = [str(word) for word in command]
+    daemon = spawn(in_namespace(namespace(lab), words), log=log)
 
     def connected() -> Any:
         if daemon.poll() is not None:

@@ -1,6 +1,7 @@
 """SSH into the appliance, from the rack namespace, over one shared connection (emulated cryptography is slow)."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,15 @@ class Ssh:
         self.address = address
         self.control = paths.run_dir(lab) / "ssh"
 
-    def argv(self, command: Sequence[str], *, terminal: bool = False) -> list[str]:
+    def argv(self, command: Sequence[str]) -> list[str]:
         """The command on this machine; SSH gives the other side one string, so words are quoted."""
+        return self.ssh([shlex.join(command)])
+
+    def terminal_argv(self, command: Sequence[str]) -> list[str]:
+        """A shell, or what the user typed, with ssh's own rules: words are joined, the shell splits them."""
+        return self.ssh(command, *(["-t"] if sys.stdin.isatty() else []))
+
+    def ssh(self, command: Sequence[str], *flags: str) -> list[str]:
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": "10",
@@ -35,8 +43,7 @@ class Ssh:
         words = ["ssh", "-i", str(paths.SSH_KEY), "-F", "none"]
         for key, value in options.items():
             words += ["-o", f"{key}={value}"]
-        words += ["-t"] if terminal else []
-        words += [f"root@{self.address}", *([shlex.join(command)] if command else [])]
+        words += [*flags, f"root@{self.address}", *command]
         return [str(word) for word in in_namespace(namespace(self.lab), words)]
 
     def run(

@@ -81,15 +81,16 @@ class Topology:
         """What's wrong with it, in words; empty for a topology that can be built."""
         found = []
         links = {link.name for link in self.links}
-        for end in (*self.hosts, *self.appliance.ports):
+        ends: tuple[Host | Port, ...] = (*self.hosts, *self.appliance.ports)
+        for end in ends:
             if end.link not in links:
                 found.append(f"{end.name} is on link {end.link}, which the topology doesn't have")
-        names = [end.name for end in (*self.links, *self.hosts, *self.appliance.ports)]
+        names = [link.name for link in self.links] + [end.name for end in ends]
         for name in sorted({name for name in names if names.count(name) > 1}):
             found.append(f"{name} names more than one thing")
         # Interface names are built from these and a prefix of four letters; Linux allows 15 in all.
         found += [f"the name {name} is longer than 8 letters" for name in names if len(name) > 8]
-        macs = [end.mac for end in (*self.hosts, *self.appliance.ports)]
+        macs = [end.mac for end in ends]
         for mac in sorted({mac for mac in macs if macs.count(mac) > 1}):
             found.append(f"MAC address {mac} is there twice")
         return found

@@ -51,7 +51,7 @@ class VmAppliance(Appliance):
         return self.ssh.run(argv, check=check, timeout=timeout, stdin=stdin)
 
     def shell_command(self, argv: Sequence[str]) -> list[str]:
-        return self.ssh.argv(argv, terminal=True)
+        return self.ssh.terminal_argv(argv)
 
     def fp_cli(self, table: str) -> Json:
         return self.json(["fp-cli", "-j", *table.split()])
@@ -117,9 +117,7 @@ class VmLab(Lab):
         sysctl(rack, {"net.ipv4.ip_forward": "0"})
         for port in self.topology.appliance.ports:
             wire.plug_tap(self.name, port=port.name, link=port.link)
-        log = self.work / "libvirtd.log"
-        log.unlink(missing_ok=True)
-        self.connection = libvirtd.start(self.name, log=log)
+        self.connection = libvirtd.start(self.name, logs=self.work / "logs")
         self.stack.callback(self.hang_up)
         self.boot()
 
@@ -152,7 +150,7 @@ class VmLab(Lab):
             direct = DirectKernel(
                 kernel=kernel,
                 initrd=image_file("initrd"),
-                cmdline=image_file("cmdline").read_text().strip(),
+                cmdline=image_file("cmdline").read_text().strip("\0 \n"),
             )
         machine = Machine(
             name=self.name,
@@ -214,7 +212,9 @@ class VmLab(Lab):
         except libvirt.libvirtError:
             active = False
         if not active:
-            raise LabError("the virtual machine ended", hint=f"see {self.console_log}")
+            raise LabError(
+                "the virtual machine ended", hint=f"see {self.work}/logs and {self.console_log}"
+            )
 
     def save(self) -> None:
         """Keep the running appliance, memory and disk, to go back to; it's stopped meanwhile."""
