@@ -16,11 +16,29 @@ struct fpm {
 	const struct settings *settings;
 	struct shm config;                /* being written; published or not yet */
 	const struct worker_row *workers; /* of the running fp-rte's stats file; NULL: none runs */
+
+	/* The config file that a former fpmd left, of the same layout, read-only; NULL: there's none, or the first sync after
+	 * the start is over. Look at it in set only, to give an object the row index it had (fpm_rows_get_at), so that
+	 * counters in the stats file, which go by that index, stay with it. Nothing in it is to be trusted beyond that. */
+	const struct shm *old;
+
+	bool published; /* readers may have config mapped: what is unlinked is reused only after a quiescent point */
+	bool freed;     /* rows came back (fpm_rows_put): what was refused for lack of room may be tried again */
+
+	uint32_t workers_seq; /* changes whenever workers points to other ones */
+
+	/* Brings workers up to date. False: an fp-rte runs, but its workers can't be seen yet. NULL: workers is right. */
+	bool (*look)(struct fpm *fpm);
+	void *look_arg;
+	struct fpm_deferred *deferred; /* fpmd/rows.c's own */
 };
 
 struct fpm_apply {
 	/* Bits 1 << enum feature_id: objects of this feature that are parked are tried again after a SET there. */
 	uint32_t depends;
+
+	/* Its rows are mirrored by fp-rte, which is told of changes (FPC_EVENT_CHANGED, one for many). */
+	bool mirrored;
 
 	/* Once per config file, before anything is set: finds the tables, forgets all private state. */
 	int (*init)(struct fpm *fpm, struct err *err);
@@ -45,19 +63,44 @@ FEATURES(APPLY_DECLARE)
 /* Calls @free(@arg, @index) once no worker can see the row any more; at once where no worker runs. */
 void fpm_defer(struct fpm *fpm, void (*free)(void *arg, uint32_t index), void *arg, uint32_t index);
 
+/* Between two batches of messages: calls those whose time has come. True: others still wait, call again soon. */
+bool fpm_defer_work(struct fpm *fpm);
+/* Forgets them all without calling (the config file goes away). */
+void fpm_defer_drop(struct fpm *fpm);
+
 /* Names the field a refusal is about, for the ACK; static text. */
 void fpm_field(const char *field);
+/* What was named since the last call, or "". */
+const char *fpm_field_take(void);
 
-/* A table's rows given out by index, 1 to capacity - 1 (0 is "none"), with the filling counted in the directory.
- * get: 0 when full. put: give back, through fpm_defer, if readers may hold it. Rows are zeroed when given out. */
+/* A table's rows given out by index, 1 to capacity - 1 (0 is "none"), with the filling counted in the directory. Rows are
+ * zeroed when given out. All functions take an index that was given out, or 0 where they say so. */
 struct fpm_rows {
 	struct fpm *fpm;
 	struct shm_table_dir *dir;
 	char *rows;
-	uint32_t *unused; /* stack of free indices */
-	uint32_t n_unused;
-	uint32_t next; /* never given out so far */
+	uint32_t *stack;   /* indices that came back; those that are in use again are skipped */
+	uint32_t n_stack;
+	uint32_t next;     /* all below were given out, reserved or stacked */
+	uint64_t *used, *stacked, *reserved; /* a bit a row */
 };
+
+/* For init: may be called again for another config file. The memory is freed then, or by fpm_rows_fini. */
 int fpm_rows_init(struct fpm_rows *rows, struct fpm *fpm, const char *table, struct err *err);
+void fpm_rows_fini(struct fpm_rows *rows);
+
+/* A row; 0 when full. */
 uint32_t fpm_rows_get(struct fpm_rows *rows);
+
+/* Row @index if nobody has it, else another one; 0 when full. For objects that should keep their index over a restart of
+ * fpmd. So that others don't take it before: in init, reserve each row that fpm->old shows in use. */
+uint32_t fpm_rows_get_at(struct fpm_rows *rows, uint32_t index);
+
+/* fpm_rows_get gives @index out only when nothing else is left. */
+void fpm_rows_reserve(struct fpm_rows *rows, uint32_t index);
+
+/* Gives @index back at once: nobody but fpmd has seen it, or the call comes through fpm_defer. */
 void fpm_rows_put(struct fpm_rows *rows, uint32_t index);
+
+/* Gives @index back once no worker can see it any more (fpm_rows_put through fpm_defer). It must be unlinked already. */
+void fpm_rows_put_later(struct fpm_rows *rows, uint32_t index);

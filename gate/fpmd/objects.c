@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "fpmd/objects.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fpc/check.h"
+#include "fpc/frame.h"
+#include "lib/log.h"
+
+#define BUCKETS_MIN 1024
+
+#define PART(name) { &name##_feature, &name##_apply },
+const struct fpm_part fpm_parts[] = { FEATURES(PART) };
+#undef PART
+
+static uint32_t hash_key(unsigned part, const uint8_t *key, size_t len)
+{
+	uint64_t h = 0x9e3779b97f4a7c15ULL * (part + 1);
+
+	while (len) {
+		uint64_t word = 0;
+		size_t n = len < 8 ? len : 8;
+
+		memcpy(&word, key, n);
+		h = (h ^ word) * 0xbf58476d1ce4e5b9ULL;
+		h ^= h >> 29;
+		key += n;
+		len -= n;
+	}
+	h *= 0x94d049bb133111ebULL;
+	return (uint32_t)(h >> 32);
+}
+
+int objects_init(struct objects *o, struct fpm *fpm, const struct fpm_part *parts, unsigned n_parts,
+		 struct err *err)
+{
+	*o = (struct objects){
+		.fpm = fpm,
+		.parts = parts,
+		.n_parts = n_parts,
+		.lists = calloc(n_parts, sizeof(*o->lists)),
+		.buckets = calloc(BUCKETS_MIN, sizeof(*o->buckets)),
+		.n_buckets = BUCKETS_MIN,
+		.old_whole = calloc(1, FPC_MAX_BODY),
+		.new_whole = calloc(1, FPC_MAX_BODY),
+	};
+	if (!o->lists || !o->buckets || !o->old_whole || !o->new_whole) {
+		objects_free(o);
+		return err_set(err, ENOMEM, "no memory for the object store");
+	}
+	for (unsigned i = 0; i < n_parts; i++) {
+		int rc = 0;
+
+		if (parts[i].apply && parts[i].apply->init)
+			rc = parts[i].apply->init(fpm, err);
+		if (rc) {
+			objects_free(o);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void objects_free(struct objects *o)
+{
+	for (unsigned i = 0; o->lists && i < o->n_parts; i++) {
+		struct object *next;
+
+		for (struct object *obj = o->lists[i].first; obj; obj = next) {
+			next = obj->next;
+			free(obj->trouble);
+			free(obj);
+		}
+	}
+	free(o->lists);
+	free(o->buckets);
+	free(o->old_whole);
+	free(o->new_whole);
+	*o = (struct objects){};
+}
+
+int objects_part(const struct objects *o, uint16_t id)
+{
+	for (unsigned i = 0; i < o->n_parts; i++)
+		if (o->parts[i].feature->id == id)
+			return (int)i;
+	return -1;
+}
+
+static struct object **find_link(const struct objects *o, unsigned part, const void *key,
+				 uint32_t hash)
+{
+	struct object **link = &o->buckets[hash & (o->n_buckets - 1)];
+	size_t len = o->parts[part].feature->key_size;
+
+	while (*link && !((*link)->hash == hash && (*link)->part == part &&
+			  !memcmp((*link)->body, key, len)))
+		link = &(*link)->chain;
+	return link;
+}
+
+const struct object *objects_find(const struct objects *o, unsigned part, const void *key)
+{
+	return *find_link(o, part, key, hash_key(part, key, o->parts[part].feature->key_size));
+}
+
+void object_whole(const struct object *object, void *ret, size_t size)
+{
+	memcpy(ret, object->body, object->len);
+	memset((char *)ret + object->len, 0, size - object->len);
+}
+
+static void grow(struct objects *o)
+{
+	uint32_t n = o->n_buckets * 2;
+	struct object **buckets = calloc(n, sizeof(struct object *));
+
+	if (!buckets)
+		return; /* longer chains will do */
+	for (uint32_t i = 0; i < o->n_buckets; i++) {
+		struct object *next;
+
+		for (struct object *obj = o->buckets[i]; obj; obj = next) {
+			next = obj->chain;
+			obj->chain = buckets[obj->hash & (n - 1)];
+			buckets[obj->hash & (n - 1)] = obj;
+		}
+	}
+	free(o->buckets);
+	o->buckets = buckets;
+	o->n_buckets = n;
+}
+
+/* Puts @obj where @at stood in its list, or at the end (@at NULL). */
+static void list_put(struct objects *o, struct object *obj, struct object *at)
+{
+	struct object_list *list = &o->lists[obj->part];
+
+	obj->prev = at ? at->prev : list->last;
+	obj->next = at ? at->next : NULL;
+	if (obj->prev)
+		obj->prev->next = obj;
+	else
+		list->first = obj;
+	if (obj->next)
+		obj->next->prev = obj;
+	else
+		list->last = obj;
+}
+
+static void list_take(struct objects *o, struct object *obj)
+{
+	struct object_list *list = &o->lists[obj->part];
+
+	if (obj->prev)
+		obj->prev->next = obj->next;
+	else
+		list->first = obj->next;
+	if (obj->next)
+		obj->next->prev = obj->prev;
+	else
+		list->last = obj->prev;
+}
+
+static void move_cursors(struct objects *o, const struct object *from, struct object *to)
+{
+	for (struct object_cursor *c = o->cursors; c; c = c->next)
+		if (c->at == from)
+			c->at = to;
+}
+
+/* The queue that an object in trouble stands in, NULL: none. */
+static struct trouble_queue *queue_of(struct objects *o, const struct trouble *t)
+{
+	struct object_list *list = &o->lists[t->object->part];
+
+	if (t->object->state == OBJECT_PARKED)
+		return &list->parked;
+	return t->code == ENOSPC ? &list->starved : NULL;
+}
+
+static void queue_take(struct objects *o, struct trouble *t)
+{
+	struct trouble_queue *q = queue_of(o, t);
+
+	if (!q)
+		return;
+	if (t->prev)
+		t->prev->next = t->next;
+	else
+		q->first = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	else
+		q->last = t->prev;
+	q->n--;
+	/* Where it stood isn't known: one try too few would be wrong, one too many isn't. */
+	if (q->left > q->n)
+		q->left = q->n;
+}
+
+static void queue_put(struct objects *o, struct trouble *t)
+{
+	struct trouble_queue *q = queue_of(o, t);
+
+	if (!q)
+		return;
+	t->next = NULL;
+	t->prev = q->last;
+	if (q->last)
+		q->last->next = t;
+	else
+		q->first = t;
+	q->last = t;
+	q->n++;
+}
+
+static void leave_state(struct objects *o, struct object *obj)
+{
+	o->lists[obj->part].n[obj->state]--;
+	if (obj->trouble)
+		queue_take(o, obj->trouble);
+}
+
+/* @obj's state is now @state; troubles have @err and @field. */
+static void enter_state(struct objects *o, struct object *obj, enum object_state state,
+			const struct err *err, const char *field)
+{
+	obj->state = state;
+	o->lists[obj->part].n[state]++;
+	if (state == OBJECT_APPLIED) {
+		free(obj->trouble);
+		obj->trouble = NULL;
+		return;
+	}
+	if (!obj->trouble)
+		obj->trouble = calloc(1, sizeof(*obj->trouble));
+	/* Without memory for it the object stands there refused without a reason, until its next SET. */
+	if (!obj->trouble)
+		return;
+	obj->trouble->object = obj;
+	obj->trouble->code = err->code;
+	obj->trouble->field = field;
+	snprintf(obj->trouble->text, sizeof(obj->trouble->text), "%.*s",
+		 (int)sizeof(obj->trouble->text) - 1, err->text);
+	queue_put(o, obj->trouble);
+}
+
+/* Objects that wait for something of @part may hope. */
+static void wake_dependents(struct objects *o, unsigned part)
+{
+	uint16_t id = o->parts[part].feature->id;
+
+	for (unsigned i = 0; i < o->n_parts; i++) {
+		const struct fpm_apply *apply = o->parts[i].apply;
+
+		if (apply && apply->depends >> id & 1)
+			o->lists[i].parked.left = o->lists[i].parked.n;
+	}
+}
+
+static void content_changed(struct objects *o, unsigned part)
+{
+	struct shm_header *h = o->fpm->config.header;
+
+	o->changed |= 1ULL << part;
+	if (h)
+		atomic_store_explicit(
+			&h->changes,
+			atomic_load_explicit(&h->changes, memory_order_relaxed) + 1,
+			memory_order_release);
+}
+
+static void log_refusal(const struct objects *o, const struct object *obj, const struct err *err)
+{
+	const struct feature *f = o->parts[obj->part].feature;
+	char key[2 * 64 + 1] = "";
+
+	if (o->quiet)
+		return;
+	for (unsigned i = 0; i < f->key_size && i < 64; i++)
+		snprintf(key + 2 * i, 3, "%02x", obj->body[i]);
+	log_warn("%s with key %s isn't in the fast path: %s", f->name, key, err->text);
+}
+
+/* Applies @obj, whose old state has been left; @old: what was applied, or NULL. */
+static int apply(struct objects *o, struct object *obj, const void *whole, const void *old,
+		 const char **ret_field, struct err *ret_err)
+{
+	const struct fpm_part *part = &o->parts[obj->part];
+	const char *field;
+	struct err err = {};
+	int rc = 0;
+
+	fpm_field_take();
+	if (part->apply && part->apply->set)
+		rc = part->apply->set(o->fpm, whole, old, &obj->priv, &err);
+	field = fpm_field_take();
+	if (!rc) {
+		enter_state(o, obj, OBJECT_APPLIED, NULL, NULL);
+		content_changed(o, obj->part);
+		wake_dependents(o, obj->part);
+		return 0;
+	}
+	if (!err.code)
+		err_set(&err, -rc, "%s", strerror(-rc));
+	err.code = -rc;
+	if (old)
+		content_changed(o, obj->part);
+	/* Once for each reason, not for each try. */
+	if (rc != -EAGAIN && (!obj->trouble || obj->trouble->code != -rc))
+		log_refusal(o, obj, &err);
+	enter_state(o, obj, rc == -EAGAIN ? OBJECT_PARKED : OBJECT_REFUSED, &err, field);
+	if (ret_field)
+		*ret_field = field;
+	if (ret_err)
+		*ret_err = err;
+	return rc;
+}
+
+static int answer_trouble(const struct object *obj, const char **ret_field, struct err *err)
+{
+	const struct trouble *t = obj->trouble;
+
+	if (!t)
+		return err_set(err, ENOMEM, "no memory for the reason");
+	*ret_field = t->field;
+	return err_set(err, t->code, "%s", t->text);
+}
+
+int objects_set(struct objects *o, unsigned part, const void *whole, const char **ret_field,
+		struct err *err)
+{
+	const struct feature *f = o->parts[part].feature;
+	size_t len = frame_trim(whole, f->msg_size, f->key_size);
+	uint32_t hash = hash_key(part, whole, f->key_size);
+	struct object **link = find_link(o, part, whole, hash);
+	struct object *obj = *link, *fresh = obj;
+	const void *old = NULL;
+
+	*ret_field = "";
+	if (obj)
+		obj->generation = o->lists[part].generation;
+	if (obj && obj->len == len && !memcmp(obj->body, whole, len)) {
+		if (obj->state == OBJECT_APPLIED)
+			return 0;
+		/* Whatever it waits for will wake it. */
+		if (obj->state == OBJECT_PARKED)
+			return answer_trouble(obj, ret_field, err);
+		leave_state(o, obj);
+		return apply(o, obj, whole, NULL, ret_field, err);
+	}
+
+	if (!obj || obj->len != len) {
+		fresh = malloc(sizeof(*fresh) + len);
+		/* The object as it was stays: SET is all or nothing. */
+		if (!fresh)
+			return err_set(err, ENOMEM, "no memory for the object");
+	}
+	if (!obj) {
+		*fresh = (struct object){
+			.hash = hash,
+			.part = (uint16_t)part,
+			.generation = o->lists[part].generation,
+		};
+		*link = fresh;
+		list_put(o, fresh, NULL);
+		if (++o->n > o->n_buckets)
+			grow(o);
+	} else {
+		leave_state(o, obj);
+		if (obj->state == OBJECT_APPLIED) {
+			object_whole(obj, o->old_whole, f->msg_size);
+			old = o->old_whole;
+		}
+		if (fresh != obj) {
+			*fresh = *obj;
+			if (fresh->trouble)
+				fresh->trouble->object = fresh;
+			*link = fresh;
+			list_put(o, fresh, obj);
+			move_cursors(o, obj, fresh);
+			free(obj);
+		}
+	}
+	fresh->len = (uint16_t)len;
+	memcpy(fresh->body, whole, len);
+	return apply(o, fresh, whole, old, ret_field, err);
+}
+
+static void delete(struct objects *o, struct object **link)
+{
+	struct object *obj = *link;
+	const struct fpm_part *part = &o->parts[obj->part];
+
+	leave_state(o, obj);
+	if (obj->state == OBJECT_APPLIED || obj->priv) {
+		if (part->apply && part->apply->del) {
+			object_whole(obj, o->old_whole, part->feature->msg_size);
+			part->apply->del(o->fpm, o->old_whole, obj->priv);
+		}
+		content_changed(o, obj->part);
+	}
+	*link = obj->chain;
+	list_take(o, obj);
+	move_cursors(o, obj, obj->next);
+	o->n--;
+	free(obj->trouble);
+	free(obj);
+}
+
+void objects_del(struct objects *o, unsigned part, const void *key)
+{
+	struct object **link =
+		find_link(o, part, key, hash_key(part, key, o->parts[part].feature->key_size));
+
+	if (*link)
+		delete(o, link);
+}
+
+void objects_sync_begin(struct objects *o, unsigned part)
+{
+	o->lists[part].generation++;
+	o->lists[part].syncing = true;
+}
+
+int objects_sync_end(struct objects *o, unsigned part, struct err *err)
+{
+	struct object_list *list = &o->lists[part];
+	struct object *next;
+	int n = 0;
+
+	if (!list->syncing)
+		return err_set(err, EINVAL, "SYNC_END of %s without a SYNC_BEGIN",
+			       o->parts[part].feature->name);
+	list->syncing = false;
+	list->synced = true;
+	for (struct object *obj = list->first; obj; obj = next) {
+		next = obj->next;
+		if (obj->generation == list->generation)
+			continue;
+		delete(o, find_link(o, part, obj->body, obj->hash));
+		n++;
+	}
+	return n;
+}
+
+void objects_sync_abort(struct objects *o, unsigned part)
+{
+	o->lists[part].syncing = false;
+}
+
+static bool retry_queue(struct objects *o, struct trouble_queue *q, unsigned *budget)
+{
+	while (q->left) {
+		struct object *obj = q->first->object;
+
+		if (!*budget)
+			return true;
+		--*budget;
+		q->left--;
+		object_whole(obj, o->new_whole, o->parts[obj->part].feature->msg_size);
+		leave_state(o, obj);
+		/* Parked again: it goes to the end of the queue. */
+		apply(o, obj, o->new_whole, NULL, NULL, NULL);
+	}
+	return false;
+}
+
+void objects_wake_starved(struct objects *o)
+{
+	if (!o->fpm->freed)
+		return;
+	o->fpm->freed = false;
+	for (unsigned i = 0; i < o->n_parts; i++)
+		o->lists[i].starved.left = o->lists[i].starved.n;
+}
+
+bool objects_retry(struct objects *o, unsigned budget)
+{
+	bool left = false;
+
+	for (unsigned i = 0; i < o->n_parts; i++) {
+		left |= retry_queue(o, &o->lists[i].parked, &budget);
+		left |= retry_queue(o, &o->lists[i].starved, &budget);
+	}
+	/* A success further down may have woken one further up. */
+	for (unsigned i = 0; i < o->n_parts; i++)
+		left |= o->lists[i].parked.left || o->lists[i].starved.left;
+	return left;
+}
+
+void objects_cursor(struct objects *o, struct object_cursor *cursor, unsigned part)
+{
+	*cursor = (struct object_cursor){ .next = o->cursors, .at = o->lists[part].first };
+	o->cursors = cursor;
+}
+
+const struct object *objects_cursor_next(struct object_cursor *cursor)
+{
+	const struct object *at = cursor->at;
+
+	if (at)
+		cursor->at = at->next;
+	return at;
+}
+
+void objects_cursor_close(struct objects *o, struct object_cursor *cursor)
+{
+	for (struct object_cursor **link = &o->cursors; *link; link = &(*link)->next) {
+		if (*link == cursor) {
+			*link = cursor->next;
+			return;
+		}
+	}
+}
