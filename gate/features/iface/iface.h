@@ -56,3 +56,6 @@ static inline struct iface_stats_row *iface_stats(unsigned worker, uint32_t ifac
 uint32_t iface_lookup(uint32_t vrf, uint32_t ifindex);
 void iface_ref(uint32_t row);
 void iface_unref(uint32_t row);
+const struct iface_row *iface_get(uint32_t row);
+/* fpmd: the port behind the link @ifindex came or went; the link needn't be known. */
+void iface_port_changed(uint32_t vrf, uint32_t ifindex);

@@ -79,7 +79,9 @@ static inline void neigh_hit(uint32_t row, uint32_t now)
 		atomic_store_explicit(&neigh_hits[row].seconds, now, memory_order_relaxed);
 }
 
-struct fpm;
-/* fpmd: a reference to the row of (@iface, @addr), made without a MAC if need be; 0: table full. */
+/* fpmd: a reference to the row of (@iface, @addr), made without a MAC if need be; 0: table full. It keeps the row of the
+ * interface too. */
 uint32_t neigh_ref(uint32_t iface, uint8_t family, const uint8_t addr[16]);
 void neigh_unref(uint32_t row);
+/* fpmd: the MAC of the interface in row @iface changed. */
+void neigh_iface_changed(uint32_t iface);

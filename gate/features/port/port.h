@@ -40,5 +40,10 @@ struct port_state_row {
 };
 static_assert(sizeof(struct port_state_row) == 256);
 
+#define PORT_NONE UINT32_MAX
+/* fpmd: the port that stands behind a link of Linux, or PORT_NONE; and which row of "iface" that link has now (0: none). */
+uint32_t port_of_iface(uint32_t vrf, uint32_t ifindex);
+void port_set_iface(uint32_t port, uint32_t iface);
+
 /* fp-rte: the attached table. */
 extern const struct port_row *port_rows;

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Links of Linux become rows of "iface". Next hops and neighbours name rows by index and hold a reference; a row whose link
+ * is gone but that is still named stays as a shell (ifindex 0, flags 0: packets for it take Linux) under the same key, and
+ * a link that comes back under that key gets it again, with all that names it. */
+#include "features/iface/iface.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "features/neigh/neigh.h"
+#include "features/port/port.h"
+#include "features/vrf/vrf.h"
+#include "fpmd/fpm.h"
+
+/* What fpmd alone knows of a row; same index. */
+struct shadow {
+	uint32_t vrf, ifindex; /* key, also of a shell */
+	uint32_t refs;         /* of others */
+	uint32_t next;         /* in the hash chain; 0: end */
+	bool live;             /* the link exists */
+};
+
+static struct fpm_rows table;
+static struct iface_row *rows;
+static struct shadow *shadows;
+static uint32_t *buckets;
+static uint32_t bucket_mask;
+
+static uint32_t *bucket(uint32_t vrf, uint32_t ifindex)
+{
+	return &buckets[(ifindex * 0x9e3779b1U ^ vrf * 0x85ebca6bU) >> 7 & bucket_mask];
+}
+
+/* The row of a key, live or shell. */
+static uint32_t find(uint32_t vrf, uint32_t ifindex)
+{
+	uint32_t row = *bucket(vrf, ifindex);
+
+	while (row && (shadows[row].vrf != vrf || shadows[row].ifindex != ifindex))
+		row = shadows[row].next;
+	return row;
+}
+
+uint32_t iface_lookup(uint32_t vrf, uint32_t ifindex)
+{
+	uint32_t row = find(vrf, ifindex);
+
+	return shadows[row].live ? row : 0;
+}
+
+const struct iface_row *iface_get(uint32_t row)
+{
+	return &rows[row];
+}
+
+void iface_ref(uint32_t row)
+{
+	shadows[row].refs++;
+}
+
+static void put_if_unused(uint32_t row)
+{
+	struct shadow *s = &shadows[row];
+	uint32_t *at = bucket(s->vrf, s->ifindex);
+
+	if (s->refs || s->live)
+		return;
+	while (*at != row)
+		at = &shadows[*at].next;
+	*at = s->next;
+	fpm_rows_put_later(&table, row);
+}
+
+void iface_unref(uint32_t row)
+{
+	shadows[row].refs--;
+	put_if_unused(row);
+}
+
+static int init(struct fpm *fpm, struct err *err)
+{
+	uint32_t capacity;
+	int rc = fpm_rows_init(&table, fpm, "iface", err);
+
+	if (rc)
+		return rc;
+	capacity = table.dir->capacity;
+	for (bucket_mask = 63; bucket_mask + 1 < capacity;)
+		bucket_mask = bucket_mask * 2 + 1;
+	free(shadows);
+	free(buckets);
+	rows = (struct iface_row *)table.rows;
+	shadows = calloc(capacity, sizeof(*shadows));
+	buckets = calloc(bucket_mask + 1, sizeof(*buckets));
+	if (!shadows || !buckets)
+		return err_set(err, ENOMEM, "no memory for %u interfaces", capacity);
+	return 0;
+}
+
+/* Ties the row to the port behind its link, or unties it. */
+static void bind_port(uint32_t row)
+{
+	uint32_t port = port_of_iface(shadows[row].vrf, shadows[row].ifindex);
+	struct iface_row *iface = &rows[row];
+
+	if (port == PORT_NONE || !shadows[row].live) {
+		iface->type = IFACE_LINUX;
+		if (port != PORT_NONE)
+			port_set_iface(port, 0);
+		return;
+	}
+	iface->port = port;
+	atomic_store_explicit((_Atomic uint8_t *)&iface->type, IFACE_PORT, memory_order_release);
+	port_set_iface(port, row);
+}
+
+void iface_port_changed(uint32_t vrf, uint32_t ifindex)
+{
+	uint32_t row = find(vrf, ifindex);
+
+	if (row)
+		bind_port(row);
+}
+
+static void store_flags(struct iface_row *iface, uint32_t flags)
+{
+	atomic_store_explicit((_Atomic uint32_t *)&iface->flags, flags, memory_order_release);
+}
+
+static void take_back(uint32_t row)
+{
+	struct iface_row *iface = &rows[row];
+	struct shadow *s = &shadows[row];
+
+	store_flags(iface, 0);
+	iface->ifindex = 0;
+	s->live = false;
+	bind_port(row);
+	put_if_unused(row);
+}
+
+static int check(const struct fpc_iface *msg, struct err *err)
+{
+	if (msg->vrf >= FPC_VRF_MAX) {
+		fpm_field("vrf");
+		return err_set(err, ERANGE, "interface %u: VRF numbers go up to %u", msg->ifindex,
+			       FPC_VRF_MAX - 1);
+	}
+	if (!msg->ifindex) {
+		fpm_field("ifindex");
+		return err_set(err, EINVAL, "an interface has no number");
+	}
+	if (!vrf_known(msg->vrf)) {
+		fpm_field("vrf");
+		return err_set(err, EAGAIN, "interface %u waits for VRF %u", msg->ifindex,
+			       msg->vrf);
+	}
+	return 0;
+}
+
+/* A row, new or a shell's, in the hash. */
+static uint32_t get_row(const struct fpc_iface *msg)
+{
+	uint32_t row = find(msg->vrf, msg->ifindex);
+	uint32_t *at = bucket(msg->vrf, msg->ifindex);
+
+	if (row)
+		return row;
+	row = fpm_rows_get(&table);
+	if (!row)
+		return 0;
+	shadows[row] = (struct shadow){
+		.vrf = msg->vrf,
+		.ifindex = msg->ifindex,
+		.next = *at,
+	};
+	*at = row;
+	return row;
+}
+
+static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv, struct err *err)
+{
+	const struct fpc_iface *want = msg;
+	uint64_t mac = 0;
+	struct iface_row *iface;
+	bool mac_changed;
+	uint32_t row;
+	int rc = check(want, err);
+
+	if (rc) {
+		if (old)
+			take_back(find(want->vrf, want->ifindex));
+		return rc;
+	}
+	row = get_row(want);
+	if (!row)
+		return err_set(err, ENOSPC, "the table of interfaces is full (FP_MAX_INTERFACES)");
+	iface = &rows[row];
+	memcpy(&mac, want->mac, sizeof(want->mac));
+	mac_changed = memcmp(iface->mac, want->mac, sizeof(iface->mac)) != 0;
+	iface->ifindex = want->ifindex;
+	iface->vrf = want->vrf;
+	iface->mtu = want->mtu;
+	memcpy(iface->name, want->name, sizeof(iface->name));
+	memcpy(iface->kind, want->kind, sizeof(iface->kind));
+	atomic_store_explicit((_Atomic uint64_t *)(void *)iface->mac, mac, memory_order_release);
+	shadows[row].live = true;
+	store_flags(iface, want->flags);
+	if (mac_changed)
+		neigh_iface_changed(row);
+	bind_port(row);
+	return 0;
+}
+
+static void del(struct fpm *fpm, const void *old, uint64_t priv)
+{
+	const struct fpc_iface *iface = old;
+
+	take_back(find(iface->vrf, iface->ifindex));
+}
+
+const struct fpm_apply iface_apply = {
+	.depends = 1 << FEATURE_VRF,
+	.init = init,
+	.set = set,
+	.del = del,
+};

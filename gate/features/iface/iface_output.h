@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The last step of a packet on its way out of an Ethernet port, inline for those who send bursts. */
+#pragma once
+
+#include <rte_ether.h>
+
+#include "fastpath/fp.h"
+#include "features/iface/iface.h"
+#include "features/neigh/neigh.h"
+
+/* A neighbour's Ethernet header as the two words it is read in (see neigh_apply.c). */
+struct ether_words {
+	uint64_t first, second;
+};
+
+static inline bool ether_valid(const struct ether_words *l2)
+{
+	return l2->second >> 48 & 0xff;
+}
+
+/* Worker: the second word first, so that a valid header is complete. */
+static inline struct ether_words ether_load(const struct neigh_row *neigh)
+{
+	const _Atomic uint64_t *at = (const _Atomic uint64_t *)(const void *)neigh->l2;
+	struct ether_words ret;
+
+	ret.second = atomic_load_explicit(&at[1], memory_order_acquire);
+	ret.first = atomic_load_explicit(&at[0], memory_order_relaxed);
+	return ret;
+}
+
+/* Puts the header in front of @m, whose headroom has place for it, and queues it on @port. @type: network byte order. */
+static inline void ether_output(struct fp_worker *w, uint16_t port, const struct ether_words *l2,
+				uint16_t type, struct rte_mbuf *m)
+{
+	char *at;
+	uint32_t tail = (uint32_t)l2->second;
+
+	m->data_off -= RTE_ETHER_HDR_LEN;
+	m->data_len += RTE_ETHER_HDR_LEN;
+	m->pkt_len += RTE_ETHER_HDR_LEN;
+	at = rte_pktmbuf_mtod(m, char *);
+	memcpy(at, &l2->first, 8);
+	memcpy(at + 8, &tail, 4);
+	memcpy(at + 12, &type, 2);
+	fp_port_send(w, port, m);
+}
+
+/* Packets sent on one interface after another, added to its counters when it changes and at the end. */
+struct tx_tally {
+	uint32_t iface;
+	uint32_t packets;
+	uint64_t bytes;
+};
+
+static inline void tx_tally_end(const struct fp_worker *w, const struct tx_tally *t)
+{
+	struct iface_stats_row *s = iface_stats(w->id, t->iface);
+
+	s->tx_packets += t->packets;
+	s->tx_bytes += t->bytes;
+}
+
+static inline void tx_tally_add(const struct fp_worker *w, struct tx_tally *t, uint32_t iface,
+				uint32_t bytes)
+{
+	if (iface != t->iface) {
+		if (t->packets)
+			tx_tally_end(w, t);
+		*t = (struct tx_tally){ .iface = iface };
+	}
+	t->packets++;
+	t->bytes += bytes;
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* IPv4 forwarding (RFC 1812) in phases over a burst: check the headers, look up the routes level by level, forward. Each
+ * phase's loads don't depend on each other, so that the cores overlap them.
+ *
+ * All that isn't plain forwarding is Linux's, malformed packets too: there they are counted. Checks see the header as it
+ * came in; nothing is changed before it's certain that the packet goes out. */
+#include <errno.h>
+
+#include <rte_byteorder.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+
+#include "fastpath/fp.h"
+#include "features/iface/iface.h"
+#include "features/route/forward.h"
+#include "features/route/route.h"
+#include "features/vrf/vrf.h"
+
+static const struct forward_family family = {
+	.family = AF_INET,
+	.dst_offset = offsetof(struct rte_ipv4_hdr, dst_addr),
+	.ethertype = RTE_BE16(RTE_ETHER_TYPE_IPV4),
+	.no_route = EXCEPTION_IP_NO_ROUTE,
+	.local = EXCEPTION_IP_LOCAL,
+	.broadcast = EXCEPTION_IP_BROADCAST,
+	.blackhole = DROP_IP_BLACKHOLE,
+	.unreachable = EXCEPTION_IP_UNREACHABLE,
+	.linux_route = EXCEPTION_IP_LINUX_ROUTE,
+	.output_linux = EXCEPTION_IP_OUTPUT_LINUX,
+	.output_down = EXCEPTION_IP_OUTPUT_DOWN,
+	.same_iface = EXCEPTION_IP_SAME_IFACE,
+	.mtu = EXCEPTION_IP_MTU,
+	.neighbour = EXCEPTION_IP_NEIGHBOUR,
+	.trailer = EXCEPTION_IP_TRAILER,
+};
+
+/* A header without options in three loads, network byte order. */
+struct header {
+	uint64_t a, b;
+	uint32_t c;
+};
+
+static inline struct header load_header(const struct rte_mbuf *m)
+{
+	const char *at = rte_pktmbuf_mtod(m, const char *);
+	struct header h;
+
+	memcpy(&h.a, at, 8);
+	memcpy(&h.b, at + 8, 8);
+	memcpy(&h.c, at + 16, 4);
+	return h;
+}
+
+static inline uint8_t version_ihl(const struct header *h)
+{
+	return h->a & 0xff;
+}
+
+static inline uint16_t total_length(const struct header *h)
+{
+	return rte_be_to_cpu_16(h->a >> 16 & 0xffff);
+}
+
+static inline uint8_t ttl(const struct header *h)
+{
+	return h->b & 0xff;
+}
+
+static inline uint32_t source(const struct header *h)
+{
+	return rte_be_to_cpu_32(h->b >> 32);
+}
+
+static inline uint32_t destination(const struct header *h)
+{
+	return rte_be_to_cpu_32(h->c);
+}
+
+/* RFC 1071: the sum over a right header, its checksum included, is all ones. */
+static inline bool checksum_right(const struct header *h)
+{
+	uint64_t sum = (h->a & UINT32_MAX) + (h->a >> 32) + (h->b & UINT32_MAX) + (h->b >> 32) +
+		       h->c;
+
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff;
+}
+
+/* 0/8, 127/8 and from 224/4 on: no source or destination that a router forwards. */
+static inline bool special(uint32_t addr)
+{
+	uint32_t first = addr >> 24;
+
+	return first - 1 > 222 || first == 127;
+}
+
+/* Linux takes no packet from its own addresses; with custom local routes it looks up the source's route. */
+static __rte_noinline bool source_is_local(uint32_t vrf, uint32_t src)
+{
+	uint8_t type = nexthop_rows[mtrie4_lookup(vrf, src)].type;
+
+	return type == NEXTHOP_LOCAL || type == NEXTHOP_BROADCAST || type == NEXTHOP_LINUX;
+}
+
+/* Why a packet with this header isn't forwarded; the checks of ip_input in Linux's order. */
+static __rte_noinline enum reason refusal(const struct rte_mbuf *m, const struct header *h)
+{
+	uint8_t ihl = version_ihl(h) & 0xf;
+
+	if (version_ihl(h) >> 4 != 4)
+		return EXCEPTION_IP_VERSION;
+	if (ihl < 5)
+		return EXCEPTION_IP_HEADER_LENGTH;
+	if (ihl == 5 && !checksum_right(h))
+		return EXCEPTION_IP_CHECKSUM;
+	if (total_length(h) > m->pkt_len || total_length(h) < 4 * ihl)
+		return EXCEPTION_IP_LENGTH;
+	if (ihl > 5)
+		return EXCEPTION_IP_OPTIONS;
+	if (special(source(h)))
+		return EXCEPTION_IP_SOURCE;
+	if (special(destination(h)))
+		return EXCEPTION_IP_DESTINATION;
+	return EXCEPTION_IP_TTL;
+}
+
+/* As Linux's ip_decrease_ttl. RFC 1624 gives the same: the sum of a right header is never 0x0000. */
+static inline void decrease_ttl(void *header)
+{
+	struct rte_ipv4_hdr *ip = header;
+	uint32_t sum = ip->hdr_checksum + (uint32_t)RTE_BE16(0x0100);
+
+	ip->hdr_checksum = sum + (sum >= 0xffff);
+	ip->time_to_live--;
+}
+
+/* Headers that are all right go to @ret, with their destinations; how many. */
+static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
+			     struct forward *ret, uint32_t *ret_dst)
+{
+	const struct vrf_row *vrf_row_ = &vrf_rows[vrf];
+	const mtrie_entry *root = mtrie4_roots[vrf].entry;
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		struct header h;
+		uint32_t len, src, dst;
+
+		if (unlikely(m->data_len < sizeof(struct rte_ipv4_hdr))) {
+			fp_exception(w, m, EXCEPTION_IP_TOO_SHORT);
+			continue;
+		}
+		h = load_header(m);
+		len = total_length(&h);
+		src = source(&h);
+		dst = destination(&h);
+		if (unlikely(version_ihl(&h) != 0x45 || len > m->pkt_len ||
+			     len < sizeof(struct rte_ipv4_hdr) || !checksum_right(&h) ||
+			     ttl(&h) <= 1 || special(src) || special(dst))) {
+			fp_exception(w, m, refusal(m, &h));
+			continue;
+		}
+		if (unlikely(vrf_maybe_local4(vrf_row_, src) && source_is_local(vrf, src))) {
+			fp_exception(w, m, EXCEPTION_IP_SOURCE_LOCAL);
+			continue;
+		}
+		rte_prefetch0(&root[dst >> 16]);
+		ret[kept].m = m;
+		ret[kept].len = len;
+		ret_dst[kept++] = dst;
+	}
+	return kept;
+}
+
+/* mtrie4_lookup over a burst, a level at a time. */
+static inline void lookup(uint32_t vrf, struct forward *pkts, const uint32_t *dst, uint16_t n)
+{
+	const mtrie_entry *root = mtrie4_roots[vrf].entry;
+	const struct mtrie_block_row *blocks = mtrie4_blocks;
+	const struct nexthop_row *nexthops = nexthop_rows;
+
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t e = atomic_load_explicit(&root[dst[i] >> 16], memory_order_acquire);
+
+		pkts[i].nexthop = e;
+		if (e & MTRIE_BLOCK)
+			rte_prefetch0(&blocks[e & MTRIE_VALUE].entry[dst[i] >> 8 & 0xff]);
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t e = pkts[i].nexthop;
+
+		if (!(e & MTRIE_BLOCK))
+			continue;
+		e = atomic_load_explicit(&blocks[e & MTRIE_VALUE].entry[dst[i] >> 8 & 0xff],
+					 memory_order_acquire);
+		pkts[i].nexthop = e;
+		if (e & MTRIE_BLOCK)
+			rte_prefetch0(&blocks[e & MTRIE_VALUE].entry[dst[i] & 0xff]);
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t e = pkts[i].nexthop;
+
+		if (e & MTRIE_BLOCK)
+			e = atomic_load_explicit(&blocks[e & MTRIE_VALUE].entry[dst[i] & 0xff],
+						 memory_order_acquire);
+		pkts[i].nexthop = e & MTRIE_VALUE;
+		rte_prefetch0(&nexthops[pkts[i].nexthop]);
+	}
+}
+
+/* Why no packet of the interface may be forwarded here; N_REASONS: none. */
+static enum reason closed(uint32_t iface)
+{
+	const struct iface_row *in = &iface_rows[iface];
+
+	if (vrf_rows[in->vrf].flags & FPC_VRF_POLICY4)
+		return EXCEPTION_VRF_POLICY;
+	if (!(in->flags & FPC_IFACE_FORWARD4))
+		return EXCEPTION_IP_NOT_FORWARDING;
+	return in->flags & FPC_IFACE_RPF ? EXCEPTION_IP_RPF : N_REASONS;
+}
+
+static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct forward forward[FP_BURST];
+	uint32_t dst[FP_BURST];
+	uint32_t vrf = iface_rows[iface].vrf;
+	enum reason reason = closed(iface);
+
+	if (unlikely(reason != N_REASONS)) {
+		for (uint16_t i = 0; i < n; i++)
+			fp_exception(w, pkts[i], reason);
+		return;
+	}
+	n = check(w, vrf, pkts, n, forward, dst);
+	lookup(vrf, forward, dst, n);
+	forward_burst(w, iface, forward, n, &family, decrease_ttl);
+}
+
+static int init(struct err *err)
+{
+	int rc = fp_register_ethertype(RTE_ETHER_TYPE_IPV4, ip_input);
+
+	return rc ? err_set(err, -rc, "the ethertype of IPv4 is taken") : 0;
+}
+
+const struct fp_feature ip_fastpath = { .init = init };

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* IPv6 forwarding (RFC 8200) in phases over a burst, as in ip_input.c. Extension headers other than hop-by-hop options
+ * aren't a router's business and are forwarded untouched. */
+#include <errno.h>
+
+#include <rte_byteorder.h>
+#include <rte_ether.h>
+
+#include "fastpath/fp.h"
+#include "features/iface/iface.h"
+#include "features/route/forward.h"
+#include "features/route/route.h"
+#include "features/vrf/vrf.h"
+
+/* RFC 8200, section 3. */
+struct header {
+	uint32_t version_class_flow;
+	uint16_t payload_length;
+	uint8_t next_header;
+	uint8_t hop_limit;
+	uint8_t src[16];
+	uint8_t dst[16];
+};
+static_assert(sizeof(struct header) == 40);
+#define HOP_BY_HOP 0
+
+static const struct forward_family family = {
+	.family = AF_INET6,
+	.dst_offset = offsetof(struct header, dst),
+	.ethertype = RTE_BE16(RTE_ETHER_TYPE_IPV6),
+	.no_route = EXCEPTION_IP6_NO_ROUTE,
+	.local = EXCEPTION_IP6_LOCAL,
+	.broadcast = EXCEPTION_IP6_BROADCAST,
+	.blackhole = DROP_IP6_BLACKHOLE,
+	.unreachable = EXCEPTION_IP6_UNREACHABLE,
+	.linux_route = EXCEPTION_IP6_LINUX_ROUTE,
+	.output_linux = EXCEPTION_IP6_OUTPUT_LINUX,
+	.output_down = EXCEPTION_IP6_OUTPUT_DOWN,
+	.same_iface = EXCEPTION_IP6_SAME_IFACE,
+	.mtu = EXCEPTION_IP6_MTU,
+	.neighbour = EXCEPTION_IP6_NEIGHBOUR,
+	.trailer = EXCEPTION_IP6_TRAILER,
+};
+
+static inline uint32_t packet_length(const struct header *h)
+{
+	return sizeof(*h) + rte_be_to_cpu_16(h->payload_length);
+}
+
+/* ::/64 (unspecified, loopback, addresses that hold IPv4 ones), fe80::/10, ff00::/8. */
+static inline bool special(const uint8_t addr[16])
+{
+	uint64_t high;
+
+	memcpy(&high, addr, sizeof(high));
+	return !high || addr[0] == 0xff || (addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80);
+}
+
+/* Why a packet with this header isn't forwarded. */
+static __rte_noinline enum reason refusal(const struct rte_mbuf *m, const struct header *h)
+{
+	if (*(const uint8_t *)h >> 4 != 6)
+		return EXCEPTION_IP6_VERSION;
+	if (special(h->src))
+		return EXCEPTION_IP6_SOURCE;
+	if (h->next_header == HOP_BY_HOP)
+		return EXCEPTION_IP6_HOP_BY_HOP;
+	if (packet_length(h) > m->pkt_len)
+		return EXCEPTION_IP6_LENGTH;
+	if (special(h->dst))
+		return EXCEPTION_IP6_DESTINATION;
+	return EXCEPTION_IP6_HOP_LIMIT;
+}
+
+static inline void decrease_hop_limit(void *header)
+{
+	struct header *h = header;
+
+	h->hop_limit--;
+}
+
+/* Headers that are all right go to @ret; how many. */
+static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
+			     struct forward *ret)
+{
+	const mtrie_entry *root = mtrie6_roots[vrf].entry;
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const struct header *h = rte_pktmbuf_mtod(m, const struct header *);
+
+		if (unlikely(m->data_len < sizeof(*h))) {
+			fp_exception(w, m, EXCEPTION_IP6_TOO_SHORT);
+			continue;
+		}
+		if (unlikely(*(const uint8_t *)h >> 4 != 6 || packet_length(h) > m->pkt_len ||
+			     h->next_header == HOP_BY_HOP || h->hop_limit <= 1 || special(h->src) ||
+			     special(h->dst))) {
+			fp_exception(w, m, refusal(m, h));
+			continue;
+		}
+		rte_prefetch0(&root[(uint32_t)h->dst[0] << 8 | h->dst[1]]);
+		ret[kept].m = m;
+		ret[kept++].len = packet_length(h);
+	}
+	return kept;
+}
+
+static inline const uint8_t *destination(const struct rte_mbuf *m)
+{
+	return rte_pktmbuf_mtod(m, const struct header *)->dst;
+}
+
+/* mtrie6_lookup over a burst, a level at a time, for those that have one more. */
+static inline void lookup(uint32_t vrf, struct forward *pkts, uint16_t n)
+{
+	const mtrie_entry *root = mtrie6_roots[vrf].entry;
+	const struct mtrie_block_row *blocks = mtrie6_blocks;
+	uint8_t deeper[FP_BURST];
+	uint16_t n_deeper = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		const uint8_t *dst = destination(pkts[i].m);
+		uint32_t e = atomic_load_explicit(&root[(uint32_t)dst[0] << 8 | dst[1]],
+						  memory_order_acquire);
+
+		pkts[i].nexthop = e;
+		deeper[n_deeper] = i;
+		n_deeper += e >> 31;
+	}
+	for (unsigned at = 2; n_deeper; at++) {
+		uint16_t still = 0;
+
+		for (uint16_t j = 0; j < n_deeper; j++) {
+			uint16_t i = deeper[j];
+			uint32_t e = pkts[i].nexthop & MTRIE_VALUE;
+
+			e = atomic_load_explicit(&blocks[e].entry[destination(pkts[i].m)[at]],
+						 memory_order_acquire);
+			pkts[i].nexthop = e;
+			deeper[still] = i;
+			still += e >> 31;
+		}
+		n_deeper = still;
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		pkts[i].nexthop &= MTRIE_VALUE;
+		rte_prefetch0(&nexthop_rows[pkts[i].nexthop]);
+	}
+}
+
+static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct iface_row *in = &iface_rows[iface];
+	struct forward forward[FP_BURST];
+	enum reason reason = N_REASONS;
+
+	if (vrf_rows[in->vrf].flags & FPC_VRF_POLICY6)
+		reason = EXCEPTION_VRF_POLICY;
+	else if (!(in->flags & FPC_IFACE_FORWARD6))
+		reason = EXCEPTION_IP6_NOT_FORWARDING;
+	if (unlikely(reason != N_REASONS)) {
+		for (uint16_t i = 0; i < n; i++)
+			fp_exception(w, pkts[i], reason);
+		return;
+	}
+	n = check(w, in->vrf, pkts, n, forward);
+	lookup(in->vrf, forward, n);
+	forward_burst(w, iface, forward, n, &family, decrease_hop_limit);
+}
+
+static int init(struct err *err)
+{
+	int rc = fp_register_ethertype(RTE_ETHER_TYPE_IPV6, ip6_input);
+
+	return rc ? err_set(err, -rc, "the ethertype of IPv6 is taken") : 0;
+}
+
+const struct fp_feature ip6_fastpath = { .init = init };

@@ -1,0 +1,682 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* From Linux's routes to next hops and tries.
+ *
+ * The RIB keeps, for each (family, VRF, prefix), the candidates in the order in which Linux would take them: table local
+ * before main, then the lowest metric. The first one's next hop stands in the trie.
+ *
+ * The kernel looks through table local as a whole before main (IPv6 always; IPv4 too once the two tables aren't merged any
+ * more), the trie finds the longest prefix of both. The two differ only for a prefix of main below a shorter one of local,
+ * so those are left to Linux.
+ *
+ * A prefix whose route can't be used (it waits for its interface, a table is full, Linux knows something about it that we
+ * don't) still has its place in the trie, as Linux's to decide: its packets must not follow a shorter prefix. */
+#include "features/route/route.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "features/iface/iface.h"
+#include "features/neigh/neigh.h"
+#include "features/route/mtrie.h"
+#include "features/vrf/vrf.h"
+#include "fpmd/fpm.h"
+
+/* --- next hops: rows shared by all routes with the same one --- */
+
+static struct fpm_rows nexthop_table;
+static struct nexthop_row *nexthops;
+static struct {
+	uint32_t refs;
+	uint32_t next; /* in the hash chain */
+} *nexthop_shadows;
+static uint32_t *nexthop_buckets;
+static uint32_t nexthop_mask;
+static uint32_t nexthop_linux; /* always there */
+
+static uint32_t *nexthop_bucket(const struct nexthop_row *want)
+{
+	uint64_t a, b;
+	uint64_t h = want->type * 31U + want->family + ((uint64_t)want->iface << 16);
+
+	memcpy(&a, want->gateway, 8);
+	memcpy(&b, want->gateway + 8, 8);
+	h = (h ^ a) * 0x9e3779b97f4a7c15ULL;
+	h = (h ^ (h >> 32) ^ b) * 0xbf58476d1ce4e5b9ULL;
+	return &nexthop_buckets[(h ^ h >> 32) & nexthop_mask];
+}
+
+static bool nexthop_equal(const struct nexthop_row *a, const struct nexthop_row *b)
+{
+	return a->type == b->type && a->family == b->family && a->iface == b->iface &&
+	       !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
+}
+
+/* A reference to the row like @want (neigh not filled in); 0: no room. */
+static uint32_t nexthop_get(const struct nexthop_row *want)
+{
+	uint32_t *first = nexthop_bucket(want);
+	uint32_t neigh = 0;
+	uint32_t row;
+
+	for (row = *first; row; row = nexthop_shadows[row].next)
+		if (nexthop_equal(&nexthops[row], want)) {
+			nexthop_shadows[row].refs++;
+			return row;
+		}
+	if (want->type == NEXTHOP_GATEWAY) {
+		neigh = neigh_ref(want->iface, want->family, want->gateway);
+		if (!neigh)
+			return 0;
+	}
+	row = fpm_rows_get(&nexthop_table);
+	if (!row) {
+		if (neigh)
+			neigh_unref(neigh);
+		return 0;
+	}
+	nexthops[row] = *want;
+	nexthops[row].neigh = neigh;
+	if (want->iface)
+		iface_ref(want->iface);
+	nexthop_shadows[row].refs = 1;
+	nexthop_shadows[row].next = *first;
+	*first = row;
+	return row;
+}
+
+/* Takes back a reference; no trie leads to the row by it any more. */
+static void nexthop_put(uint32_t row)
+{
+	uint32_t *at;
+
+	if (--nexthop_shadows[row].refs)
+		return;
+	for (at = nexthop_bucket(&nexthops[row]); *at != row;)
+		at = &nexthop_shadows[*at].next;
+	*at = nexthop_shadows[row].next;
+	if (nexthops[row].neigh)
+		neigh_unref(nexthops[row].neigh);
+	if (nexthops[row].iface)
+		iface_unref(nexthops[row].iface);
+	fpm_rows_put_later(&nexthop_table, row);
+}
+
+static int nexthops_init(struct fpm *fpm, struct err *err)
+{
+	uint32_t capacity;
+	int rc = fpm_rows_init(&nexthop_table, fpm, "nexthop", err);
+
+	if (rc)
+		return rc;
+	capacity = nexthop_table.dir->capacity;
+	for (nexthop_mask = 63; nexthop_mask + 1 < capacity;)
+		nexthop_mask = nexthop_mask * 2 + 1;
+	free(nexthop_shadows);
+	free(nexthop_buckets);
+	nexthops = (struct nexthop_row *)nexthop_table.rows;
+	nexthop_shadows = calloc(capacity, sizeof(*nexthop_shadows));
+	nexthop_buckets = calloc(nexthop_mask + 1, sizeof(*nexthop_buckets));
+	if (!nexthop_shadows || !nexthop_buckets)
+		return err_set(err, ENOMEM, "no memory for %u next hops", capacity);
+	nexthop_linux = nexthop_get(&(struct nexthop_row){ .type = NEXTHOP_LINUX });
+	return 0;
+}
+
+/* --- RIB --- */
+
+struct candidate {
+	struct candidate *next;
+	struct prefix *prefix;
+	uint32_t nexthop; /* with a reference */
+	uint32_t metric;
+	uint8_t tos;
+	bool in_local; /* table local, else main */
+	bool is_local; /* RTN_LOCAL */
+};
+
+struct prefix {
+	struct prefix *chain;
+	struct prefix *prev, *next; /* in its fib */
+	struct candidate *first;
+	uint32_t value;  /* row in "nexthop" that the trie has for it */
+	uint16_t vrf;
+	uint8_t family;
+	uint8_t plen;
+	bool in_trie; /* mtrie_add was called */
+	bool starved; /* but there was no block */
+	uint8_t dst[16];
+};
+
+/* One family of one VRF. */
+struct fib {
+	struct prefix *first;
+	uint32_t n[129];       /* prefixes, by length */
+	uint32_t n_local[129]; /* those with a candidate of table local */
+};
+
+static struct fib fibs4[FPC_VRF_MAX], fibs6[FPC_VRF_MAX];
+static struct mtrie trie4, trie6;
+static struct prefix **buckets;
+static uint32_t n_buckets, n_prefixes;
+
+/* Local IPv4 addresses by vrf_local4_bit, and local prefixes shorter than /32. */
+static struct {
+	uint32_t n[256];
+	uint32_t n_short;
+} local4[FPC_VRF_MAX];
+
+/* There is no state to go back to without memory, and the next fpmd starts from nothing anyway. */
+static void *allocate(size_t size)
+{
+	void *ret = calloc(1, size);
+
+	if (!ret)
+		abort();
+	return ret;
+}
+
+static struct fib *fib_of(const struct prefix *p)
+{
+	return p->family == AF_INET ? &fibs4[p->vrf] : &fibs6[p->vrf];
+}
+
+static struct mtrie *trie_of(const struct prefix *p)
+{
+	return p->family == AF_INET ? &trie4 : &trie6;
+}
+
+static uint8_t family_bits(uint8_t family)
+{
+	return family == AF_INET ? 32 : 128;
+}
+
+static void mask_bits(uint8_t dst[16], uint8_t plen)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		if (plen >= 8 * (i + 1))
+			continue;
+		dst[i] &= plen > 8 * i ? (uint8_t)(0xff00 >> (plen - 8 * i)) : 0;
+	}
+}
+
+static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t dst[16])
+{
+	uint64_t a, b;
+	uint64_t h = (uint64_t)family << 40 | (uint64_t)vrf << 8 | plen;
+
+	memcpy(&a, dst, 8);
+	memcpy(&b, dst + 8, 8);
+	h = (h ^ a) * 0x9e3779b97f4a7c15ULL;
+	h = (h ^ (h >> 32) ^ b) * 0xbf58476d1ce4e5b9ULL;
+	return h ^ h >> 32;
+}
+
+static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t dst[16])
+{
+	struct prefix **at = &buckets[hash_prefix(family, vrf, plen, dst) & (n_buckets - 1)];
+
+	while (*at && ((*at)->plen != plen || (*at)->vrf != vrf || (*at)->family != family ||
+		       memcmp((*at)->dst, dst, 16) != 0))
+		at = &(*at)->chain;
+	return at;
+}
+
+/* The prefix of @plen bits over @addr, NULL if there's none. */
+static struct prefix *find_over(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *addr)
+{
+	uint8_t dst[16] = { 0 };
+
+	memcpy(dst, addr, family_bits(family) / 8);
+	mask_bits(dst, plen);
+	return *find_link(family, vrf, plen, dst);
+}
+
+static struct mtrie_cover cover(struct fib *fibs, uint8_t family, uint32_t vrf, const uint8_t *addr,
+				uint8_t plen)
+{
+	for (int i = plen; i >= 0; i--) {
+		struct prefix *p = fibs[vrf].n[i] ? find_over(family, vrf, i, addr) : NULL;
+
+		if (p)
+			return (struct mtrie_cover){ p->value, p->plen };
+	}
+	return (struct mtrie_cover){ 0 };
+}
+
+static struct mtrie_cover cover4(void *arg, uint32_t root, const uint8_t *addr, uint8_t plen)
+{
+	return cover(fibs4, AF_INET, root, addr, plen);
+}
+
+static struct mtrie_cover cover6(void *arg, uint32_t root, const uint8_t *addr, uint8_t plen)
+{
+	return cover(fibs6, AF_INET6, root, addr, plen);
+}
+
+static mtrie_cover_fn *cover_of(const struct prefix *p)
+{
+	return p->family == AF_INET ? cover4 : cover6;
+}
+
+static bool has_local_table(const struct prefix *p)
+{
+	return p->first && p->first->in_local;
+}
+
+static bool below_local_table(const struct prefix *p)
+{
+	const struct fib *fib = fib_of(p);
+
+	for (unsigned i = 0; i < p->plen; i++) {
+		const struct prefix *over =
+			fib->n_local[i] ? find_over(p->family, p->vrf, i, p->dst) : NULL;
+
+		if (over && has_local_table(over))
+			return true;
+	}
+	return false;
+}
+
+/* What the trie should have for a prefix with candidates. */
+static uint32_t wanted_value(const struct prefix *p)
+{
+	const struct candidate *best = p->first;
+
+	for (const struct candidate *c = best; c; c = c->next)
+		if (c->tos)
+			return nexthop_linux;
+	if (!best->in_local && below_local_table(p))
+		return nexthop_linux;
+	return best->nexthop;
+}
+
+/* Brings the trie to what's wanted. */
+static void install(struct prefix *p)
+{
+	uint32_t value = wanted_value(p);
+	struct mtrie *t = trie_of(p);
+	bool changed = value != p->value;
+
+	p->value = value;
+	if (p->starved && mtrie_room(t, p->vrf, p->dst, p->plen)) {
+		mtrie_remove(t, p->vrf, p->dst, p->plen, cover_of(p), NULL);
+		p->in_trie = false;
+	}
+	if (!p->in_trie) {
+		int rc = mtrie_add(t, p->vrf, p->dst, p->plen, value);
+
+		if (rc == -ENOMEM)
+			abort();
+		p->in_trie = true;
+		p->starved = rc != 0;
+	} else if (changed) {
+		mtrie_change(t, p->vrf, p->dst, p->plen, value);
+	}
+}
+
+/* A prefix of table local came or went: those of main below it change hands. */
+static void install_below(const struct prefix *over)
+{
+	uint8_t dst[16];
+
+	if (over->plen == family_bits(over->family))
+		return;
+	for (struct prefix *p = fib_of(over)->first; p; p = p->next) {
+		if (p->plen <= over->plen)
+			continue;
+		memcpy(dst, p->dst, sizeof(dst));
+		mask_bits(dst, over->plen);
+		if (!memcmp(dst, over->dst, sizeof(dst)))
+			install(p);
+	}
+}
+
+static void write_local4(uint32_t vrf)
+{
+	struct vrf_row *row = vrf_row(vrf);
+	uint32_t words[8] = { 0 };
+
+	for (unsigned bit = 0; bit < 256; bit++)
+		if (local4[vrf].n_short || local4[vrf].n[bit])
+			words[bit >> 5] |= 1U << (bit & 31);
+	for (unsigned i = 0; i < 8; i++)
+		if (row->local4[i] != words[i])
+			atomic_store_explicit((_Atomic uint32_t *)&row->local4[i], words[i],
+					      memory_order_release);
+}
+
+/* Counts a local candidate of @p in (+1) or out (-1). Linux doesn't take 127.0.0.0/8 for a custom local route either. */
+static void count_local4(const struct prefix *p, int delta)
+{
+	uint32_t addr;
+
+	if (p->family != AF_INET || (p->dst[0] == 127 && p->plen >= 8))
+		return;
+	addr = (uint32_t)p->dst[0] << 24 | p->dst[1] << 16 | p->dst[2] << 8 | p->dst[3];
+	if (p->plen == 32)
+		local4[p->vrf].n[vrf_local4_bit(addr)] += delta;
+	else
+		local4[p->vrf].n_short += delta;
+	write_local4(p->vrf);
+}
+
+static void grow(void)
+{
+	uint32_t n = n_buckets * 2;
+	struct prefix **bigger = calloc(n, sizeof(struct prefix *));
+
+	if (!bigger)
+		return; /* longer chains will do */
+	for (uint32_t i = 0; i < n_buckets; i++)
+		for (struct prefix *p = buckets[i], *next; p; p = next) {
+			uint64_t h = hash_prefix(p->family, p->vrf, p->plen, p->dst);
+
+			next = p->chain;
+			p->chain = bigger[h & (n - 1)];
+			bigger[h & (n - 1)] = p;
+		}
+	free(buckets);
+	buckets = bigger;
+	n_buckets = n;
+}
+
+static struct prefix *prefix_get(const struct fpc_route *r)
+{
+	struct prefix **at = find_link(r->family, r->vrf, r->plen, r->dst);
+	struct prefix *p = *at;
+	struct fib *fib;
+
+	if (p)
+		return p;
+	p = allocate(sizeof(*p));
+	p->vrf = r->vrf;
+	p->family = r->family;
+	p->plen = r->plen;
+	memcpy(p->dst, r->dst, sizeof(p->dst));
+	*at = p;
+	fib = fib_of(p);
+	p->next = fib->first;
+	if (p->next)
+		p->next->prev = p;
+	fib->first = p;
+	fib->n[p->plen]++;
+	if (++n_prefixes > n_buckets)
+		grow();
+	return p;
+}
+
+/* The last candidate is gone. */
+static void prefix_free(struct prefix *p)
+{
+	struct prefix **at = find_link(p->family, p->vrf, p->plen, p->dst);
+	struct fib *fib = fib_of(p);
+
+	/* First out of the hash: cover must not find it. */
+	*at = p->chain;
+	fib->n[p->plen]--;
+	n_prefixes--;
+	if (p->in_trie)
+		mtrie_remove(trie_of(p), p->vrf, p->dst, p->plen, cover_of(p), NULL);
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		fib->first = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	free(p);
+}
+
+static bool before(const struct candidate *a, const struct candidate *b)
+{
+	if (a->in_local != b->in_local)
+		return a->in_local;
+	return a->metric < b->metric;
+}
+
+/* A new candidate in its place; its next hop isn't known yet. */
+static struct candidate *candidate_add(const struct fpc_route *r)
+{
+	struct prefix *p = prefix_get(r);
+	struct candidate *c = allocate(sizeof(*c));
+	struct candidate **at = &p->first;
+
+	c->prefix = p;
+	c->metric = r->metric;
+	c->tos = r->tos;
+	c->in_local = r->table == RT_TABLE_LOCAL;
+	if (c->in_local && !has_local_table(p))
+		fib_of(p)->n_local[p->plen]++;
+	while (*at && before(*at, c))
+		at = &(*at)->next;
+	c->next = *at;
+	*at = c;
+	return c;
+}
+
+static void candidate_free(struct candidate *c)
+{
+	struct prefix *p = c->prefix;
+	struct prefix copy = *p;
+	struct candidate **at = &p->first;
+	bool was_local = has_local_table(p);
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	if (c->is_local)
+		count_local4(p, -1);
+	if (was_local && !has_local_table(p))
+		fib_of(p)->n_local[p->plen]--;
+	else
+		was_local = false;
+	if (p->first)
+		install(p);
+	else
+		prefix_free(p);
+	if (was_local)
+		install_below(&copy);
+	nexthop_put(c->nexthop);
+	free(c);
+}
+
+/* --- objects --- */
+
+static uint8_t nexthop_type(const struct fpc_route *r)
+{
+	switch (r->type) {
+	case RTN_UNICAST:
+		if (r->n_nexthops != 1 || !r->nexthops[0].ifindex)
+			return NEXTHOP_LINUX;
+		return r->nexthops[0].family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED;
+	case RTN_LOCAL:
+	case RTN_ANYCAST:
+		return NEXTHOP_LOCAL;
+	case RTN_BROADCAST:
+	case RTN_MULTICAST:
+		return NEXTHOP_BROADCAST;
+	case RTN_BLACKHOLE:
+		return NEXTHOP_BLACKHOLE;
+	case RTN_UNREACHABLE:
+	case RTN_PROHIBIT:
+	case RTN_THROW:
+		return NEXTHOP_UNREACHABLE;
+	default:
+		return NEXTHOP_LINUX;
+	}
+}
+
+/* The next hop for a route: its row in *@ret_row, with a reference; on failure that's Linux's. Dead and link-down next hops
+ * aren't looked at: their interface says the same, sooner, and packets for it are exceptions then. */
+static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+{
+	struct nexthop_row want = {
+		.type = r->flags & FPC_ROUTE_UNSUPPORTED ? NEXTHOP_LINUX : nexthop_type(r),
+	};
+	int rc = 0;
+	uint32_t row;
+
+	if (want.type == NEXTHOP_GATEWAY || want.type == NEXTHOP_CONNECTED) {
+		const struct fpc_nexthop *hop = &r->nexthops[0];
+
+		want.iface = iface_lookup(r->vrf, hop->ifindex);
+		want.family = hop->family;
+		if (hop->family)
+			memcpy(want.gateway, hop->gateway, hop->family == AF_INET ? 4 : 16);
+		if (!want.iface) {
+			fpm_field("nexthops");
+			rc = err_set(err, EAGAIN, "the route waits for interface %u", hop->ifindex);
+		}
+	}
+	row = rc ? 0 : nexthop_get(&want);
+	if (!row && !rc)
+		rc = err_set(err, ENOSPC,
+			     "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, FP_MAX_NEIGHBOURS)");
+	if (!row) {
+		row = nexthop_linux;
+		nexthop_shadows[row].refs++;
+	}
+	*ret_row = row;
+	return rc;
+}
+
+/* What can't stand in the trie at all. */
+static int check(const struct fpc_route *r, struct err *err)
+{
+	uint8_t dst[16];
+
+	if (r->vrf >= FPC_VRF_MAX) {
+		fpm_field("vrf");
+		return err_set(err, ERANGE, "route in VRF %u: numbers go up to %u", r->vrf,
+			       FPC_VRF_MAX - 1);
+	}
+	if (r->family != AF_INET && r->family != AF_INET6) {
+		fpm_field("family");
+		return err_set(err, EAFNOSUPPORT, "route of address family %u", r->family);
+	}
+	if (r->plen > family_bits(r->family)) {
+		fpm_field("plen");
+		return err_set(err, EINVAL, "prefix length %u is too long", r->plen);
+	}
+	memcpy(dst, r->dst, sizeof(dst));
+	mask_bits(dst, r->plen);
+	if (memcmp(dst, r->dst, sizeof(dst)) != 0) {
+		fpm_field("dst");
+		return err_set(err, EINVAL, "bits beyond the prefix length %u are set", r->plen);
+	}
+	if (r->table != RT_TABLE_MAIN && r->table != RT_TABLE_LOCAL) {
+		fpm_field("table");
+		return err_set(err, EOPNOTSUPP, "table %u: only main and local are known",
+			       r->table);
+	}
+	return 0;
+}
+
+/* What is wrong with the rest: the prefix is Linux's then. */
+static int check_nexthops(const struct fpc_route *r, struct err *err)
+{
+	if (r->n_nexthops > FPC_ROUTE_MAX_NEXTHOPS) {
+		fpm_field("n_nexthops");
+		return err_set(err, EINVAL, "%u next hops, the most are %u", r->n_nexthops,
+			       FPC_ROUTE_MAX_NEXTHOPS);
+	}
+	for (unsigned i = 0; i < r->n_nexthops; i++) {
+		uint8_t family = r->nexthops[i].family;
+
+		if (family && family != AF_INET6 && family != r->family) {
+			fpm_field("nexthops");
+			return err_set(err, EINVAL, "next hop %u has a gateway of family %u", i,
+				       family);
+		}
+	}
+	return 0;
+}
+
+/* @priv: the candidate, which also refused and parked routes have if only their prefix is right. */
+static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv, struct err *err)
+{
+	const struct fpc_route *r = msg;
+	struct candidate *c = (struct candidate *)*priv;
+	uint32_t before_row = 0;
+	bool is_local, new_local_table = false;
+	int rc;
+
+	if (!c) {
+		rc = check(r, err);
+		if (rc)
+			return rc;
+		c = candidate_add(r);
+		*priv = (uint64_t)c;
+		new_local_table = c->in_local;
+	} else {
+		before_row = c->nexthop;
+	}
+	rc = check_nexthops(r, err);
+	if (rc) {
+		c->nexthop = nexthop_linux;
+		nexthop_shadows[nexthop_linux].refs++;
+	} else {
+		rc = make_nexthop(r, &c->nexthop, err);
+	}
+	is_local = r->type == RTN_LOCAL;
+	if (is_local != c->is_local)
+		count_local4(c->prefix, is_local ? 1 : -1);
+	c->is_local = is_local;
+	install(c->prefix);
+	if (new_local_table)
+		install_below(c->prefix);
+	if (before_row)
+		nexthop_put(before_row);
+	if (!rc && c->prefix->starved)
+		rc = err_set(err, ENOSPC, "the IPv%u trie is full (FP_MAX_IPV%u_BLOCKS)",
+			     r->family == AF_INET ? 4 : 6, r->family == AF_INET ? 4 : 6);
+	return rc;
+}
+
+static void del(struct fpm *fpm, const void *old, uint64_t priv)
+{
+	candidate_free((struct candidate *)priv);
+}
+
+static void forget(void)
+{
+	for (uint32_t i = 0; i < n_buckets; i++)
+		for (struct prefix *p = buckets[i], *next; p; p = next) {
+			next = p->chain;
+			for (struct candidate *c = p->first, *after; c; c = after) {
+				after = c->next;
+				free(c);
+			}
+			free(p);
+		}
+	free(buckets);
+	n_prefixes = 0;
+	n_buckets = 1024;
+	buckets = allocate(n_buckets * sizeof(struct prefix *));
+	memset(fibs4, 0, sizeof(fibs4));
+	memset(fibs6, 0, sizeof(fibs6));
+	memset(local4, 0, sizeof(local4));
+}
+
+static int init(struct fpm *fpm, struct err *err)
+{
+	int rc = nexthops_init(fpm, err);
+
+	if (!rc)
+		rc = mtrie_init(&trie4, fpm, "mtrie4_root", "mtrie4_block", 32, nexthop_linux, err);
+	if (!rc)
+		rc = mtrie_init(&trie6, fpm, "mtrie6_root", "mtrie6_block", 128, nexthop_linux,
+				err);
+	if (!rc)
+		forget();
+	return rc;
+}
+
+const struct fpm_apply route_apply = {
+	.depends = 1 << FEATURE_IFACE,
+	.init = init,
+	.set = set,
+	.del = del,
+};

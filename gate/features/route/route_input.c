@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "features/route/route.h"
+
+#include "fastpath/fp.h"
+
+const struct nexthop_row *nexthop_rows;
+const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
+const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
+
+static int attach(const struct shm *config, const struct shm *stats, struct err *err)
+{
+	nexthop_rows = shm_rows(config, "nexthop");
+	mtrie4_roots = shm_rows(config, "mtrie4_root");
+	mtrie6_roots = shm_rows(config, "mtrie6_root");
+	mtrie4_blocks = shm_rows(config, "mtrie4_block");
+	mtrie6_blocks = shm_rows(config, "mtrie6_block");
+	return 0;
+}
+
+const struct fp_feature route_fastpath = { .attach = attach };
