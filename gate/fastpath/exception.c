@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The exception path: packets between workers and Linux. One thread serves the TAPs of all ports. With TAP queues it
+ * reads and writes them itself, a packet a system call; with vhost it drives virtio-user devices, whose other end is a
+ * kernel thread. */
+#include "fastpath/rte.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <rte_bus_vdev.h>
+#include <rte_ethdev.h>
+
+#include "fpn/vnet.h"
+#include "lib/log.h"
+
+#define BATCH 32 /* packets of one port in one turn */
+#define SEGMENTS_MAX 16
+#define POLL_RUNNING 1 /* milliseconds between looks while a worker runs, */
+#define POLL_VHOST 2   /* while all doze but devices must be polled, */
+#define POLL_DOZING 100 /* and otherwise; a worker or a TAP wakes it before */
+
+static struct fp_worker own; /* for its counters only */
+static int epoll_fd;
+static bool has_vhost;
+
+static int add_vhost(struct rte_port *p, struct err *err)
+{
+	char name[32], args[160];
+	struct rte_eth_conf conf = {};
+	struct rte_eth_dev_info info;
+	uint16_t rxd = 1024, txd = 1024;
+	uint8_t mac[6];
+	int rc;
+
+	fpvi_get_mac(&p->tap, mac);
+	fpvi_release(&p->tap);
+	snprintf(name, sizeof(name), "net_virtio_user%u", p->fpn.id);
+	snprintf(args, sizeof(args),
+		 "path=/dev/vhost-net,iface=%s,queues=1,queue_size=1024,mac=%02x:%02x:%02x:%02x:%02x:%02x",
+		 p->tap.name, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+	rc = rte_vdev_init(name, args);
+	if (!rc)
+		rc = rte_eth_dev_get_port_by_name(name, &p->vhost);
+	if (!rc)
+		rc = rte_eth_dev_info_get(p->vhost, &info);
+	if (!rc) {
+		conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+		rc = rte_eth_dev_configure(p->vhost, 1, 1, &conf);
+	}
+	if (!rc)
+		rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->vhost, &rxd, &txd);
+	if (!rc)
+		rc = rte_eth_rx_queue_setup(p->vhost, 0, rxd, SOCKET_ID_ANY, NULL, rte.linux_pool);
+	if (!rc)
+		rc = rte_eth_tx_queue_setup(p->vhost, 0, txd, SOCKET_ID_ANY, NULL);
+	if (!rc)
+		rc = rte_eth_dev_start(p->vhost);
+	if (rc) {
+		err_set(err, rc < 0 ? -rc : EIO, "port %s: vhost-net doesn't serve its TAP: %s",
+			p->tap.name, rte_strerror(-rc));
+		return err_hint(err, "set FP_TAP=queue to do without; DPDK says: %s", eal_complaint());
+	}
+	has_vhost = true;
+	return 0;
+}
+
+static int add_queue(const struct rte_port *p, unsigned port)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = port };
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, p->tap.fd, &event) ? -errno : 0;
+}
+
+/* TAPs are open; makes what carries packets to and from them. */
+int exception_init(struct shm *stats, struct err *err)
+{
+	struct epoll_event wake = { .events = EPOLLIN, .data.u32 = UINT32_MAX };
+	uint64_t hz = rte_get_tsc_hz();
+
+	fp_worker_init(&own, (uint16_t)rte.n_workers, stats);
+	rte.budget_cost = hz / rte.plan->exception_rate;
+	rte.budget_burst = RTE_MAX(hz / 10, 32 * rte.budget_cost);
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	rte.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (epoll_fd < 0 || rte.wake_fd < 0 ||
+	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, rte.wake_fd, &wake))
+		return err_set(err, errno, "can't wait for TAPs: %s", strerror(errno));
+	for (unsigned i = 0; i < rte.n_ports; i++) {
+		struct rte_port *p = &rte.ports[i];
+		char name[RTE_RING_NAMESIZE];
+		int rc;
+
+		snprintf(name, sizeof(name), "to_linux%u", i);
+		p->to_linux = rte_ring_create(name, EXCEPTION_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
+		if (!p->to_linux)
+			return err_set(err, ENOMEM, "no memory for the exception rings");
+		p->vhost = UINT16_MAX;
+		if (rte.plan->vhost) {
+			rc = add_vhost(p, err);
+			if (rc)
+				return rc;
+		} else {
+			rc = add_queue(p, i);
+			if (rc)
+				return err_set(err, -rc, "port %s: can't wait for its TAP: %s",
+					       p->tap.name, strerror(-rc));
+		}
+		snprintf(p->row->backend, sizeof(p->row->backend), "%s",
+			 rte.plan->vhost ? "vhost" : "queue");
+	}
+	return 0;
+}
+
+/* Workers, and whoever ends them: wakes the exception thread if it sleeps. */
+void exception_wake(void)
+{
+	if (atomic_load_explicit(&rte.exception_sleeps, memory_order_seq_cst))
+		eventfd_write(rte.wake_fd, 1);
+}
+
+/* Takes the price of one packet from the port's budget. The budget is a date: until when the packets so far are paid
+ * for; it never lies further back than the burst is worth. */
+static bool pay(struct rte_port *p)
+{
+	uint64_t now = rte_rdtsc();
+	uint64_t was = atomic_load_explicit(&p->paid_until, memory_order_relaxed);
+
+	for (;;) {
+		uint64_t from = was + rte.budget_burst > now ? was : now - rte.budget_burst;
+		uint64_t to = from + rte.budget_cost;
+
+		if (to > now)
+			return false;
+		if (atomic_compare_exchange_weak_explicit(&p->paid_until, &was, to,
+							  memory_order_relaxed, memory_order_relaxed))
+			return true;
+	}
+}
+
+bool exception_put(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum reason *ret_reason)
+{
+	struct rte_port *p = &rte.ports[port];
+
+	if (unlikely(!pay(p))) {
+		*ret_reason = DROP_EXCEPTION_BUDGET;
+		return false;
+	}
+	if (unlikely(rte_ring_mp_enqueue(p->to_linux, m))) {
+		*ret_reason = DROP_EXCEPTION_RING;
+		return false;
+	}
+	return true;
+}
+
+static bool write_packet(int fd, const struct rte_mbuf *m)
+{
+	struct virtio_net_hdr header = {};
+	struct iovec iov[1 + SEGMENTS_MAX] = { { &header, sizeof(header) } };
+	int n = 1;
+
+	for (const struct rte_mbuf *s = m; s; s = s->next) {
+		if (n > SEGMENTS_MAX)
+			return false;
+		iov[n++] = (struct iovec){ rte_pktmbuf_mtod(s, void *), s->data_len };
+	}
+	return writev(fd, iov, n) >= 0;
+}
+
+static unsigned to_linux(struct rte_port *p)
+{
+	struct rte_mbuf *pkts[BATCH];
+	uint16_t n = (uint16_t)rte_ring_sc_dequeue_burst(p->to_linux, (void **)pkts, BATCH, NULL);
+	uint32_t sizes[BATCH];
+	uint16_t taken = 0;
+
+	if (!n)
+		return 0;
+	if (p->vhost != UINT16_MAX) {
+		for (uint16_t i = 0; i < n; i++)
+			sizes[i] = pkts[i]->pkt_len;
+		taken = rte_eth_tx_burst(p->vhost, 0, pkts, n);
+		for (uint16_t i = 0; i < taken; i++)
+			p->row->to_linux_bytes += sizes[i];
+		for (uint16_t i = taken; i < n; i++)
+			fp_drop(&own, pkts[i], DROP_TAP_FULL);
+	} else {
+		for (uint16_t i = 0; i < n; i++) {
+			if (write_packet(p->tap.fd, pkts[i])) {
+				p->row->to_linux_bytes += pkts[i]->pkt_len;
+				taken++;
+				rte_pktmbuf_free(pkts[i]);
+			} else {
+				fp_drop(&own, pkts[i], DROP_TAP_FULL);
+			}
+		}
+	}
+	p->row->to_linux_packets += taken;
+	p->row->tap_drops += n - taken;
+	return n;
+}
+
+/* One packet of the TAP into a new buffer: 1; 0: none waits, or no memory; -1: it can't be sent. */
+static int read_packet(int fd, struct rte_mbuf **ret)
+{
+	static uint8_t overflow[65536];
+	struct virtio_net_hdr header;
+	struct rte_mbuf *m = rte_pktmbuf_alloc(rte.linux_pool);
+	struct iovec iov[3];
+	ssize_t n;
+
+	if (!m)
+		return 0;
+	iov[0] = (struct iovec){ &header, sizeof(header) };
+	iov[1] = (struct iovec){ rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m) };
+	iov[2] = (struct iovec){ overflow, sizeof(overflow) };
+	n = readv(fd, iov, 3);
+	if (n <= (ssize_t)sizeof(header)) {
+		rte_pktmbuf_free(m);
+		return 0;
+	}
+	n -= (ssize_t)sizeof(header);
+	if ((size_t)n > iov[1].iov_len || !vnet_finish(&header, iov[1].iov_base, (size_t)n)) {
+		rte_pktmbuf_free(m);
+		return -1;
+	}
+	m->data_len = (uint16_t)n;
+	m->pkt_len = (uint32_t)n;
+	*ret = m;
+	return 1;
+}
+
+static uint16_t read_queue(struct rte_port *p, struct rte_mbuf **pkts)
+{
+	uint16_t n = 0;
+
+	for (unsigned i = 0; i < BATCH; i++) {
+		int rc = read_packet(p->tap.fd, &pkts[n]);
+
+		if (!rc)
+			break;
+		if (rc > 0)
+			n++;
+		else
+			p->row->tap_drops++;
+	}
+	return n;
+}
+
+/* What Linux sends on a port, to the worker that owns it. While that one's ring is full the packets wait in the TAP,
+ * where Linux sees that they do. */
+static unsigned from_linux(struct rte_port *p)
+{
+	struct rte_worker *w = &rte.workers[p->owner];
+	struct rte_mbuf *pkts[BATCH];
+	uint16_t n;
+
+	if (rte_ring_free_count(w->from_linux) < BATCH)
+		return 0;
+	n = p->vhost != UINT16_MAX ? rte_eth_rx_burst(p->vhost, 0, pkts, BATCH)
+				   : read_queue(p, pkts);
+	if (!n)
+		return 0;
+	for (uint16_t i = 0; i < n; i++) {
+		pkts[i]->port = p->fpn.id;
+		p->row->from_linux_bytes += pkts[i]->pkt_len;
+	}
+	p->row->from_linux_packets += n;
+	rte_ring_sp_enqueue_bulk(w->from_linux, (void **)pkts, n, NULL);
+	loop_wake(w);
+	return n;
+}
+
+static bool any_waiting(void)
+{
+	for (unsigned i = 0; i < rte.n_ports; i++)
+		if (!rte_ring_empty(rte.ports[i].to_linux))
+			return true;
+	return false;
+}
+
+static bool all_dozing(void)
+{
+	for (unsigned i = 0; i < rte.n_workers; i++)
+		if (!atomic_load_explicit(&rte.workers[i].dozing, memory_order_seq_cst))
+			return false;
+	return true;
+}
+
+/* Sleeps until a TAP is readable, a worker calls, or it's time to look; returns how many @events there are. */
+static int wait_for_work(struct epoll_event *events, int max)
+{
+	int timeout = 0, n;
+
+	atomic_store_explicit(&rte.exception_sleeps, true, memory_order_seq_cst);
+	if (!any_waiting() && !atomic_load(&rte.stop)) {
+		timeout = POLL_RUNNING;
+		if (all_dozing())
+			timeout = has_vhost ? POLL_VHOST : POLL_DOZING;
+	}
+	n = epoll_wait(epoll_fd, events, max, timeout);
+	atomic_store_explicit(&rte.exception_sleeps, false, memory_order_relaxed);
+	return n;
+}
+
+int exception_main(void *unused)
+{
+	struct epoll_event events[FP_PORTS_MAX + 1];
+	unsigned work = 0;
+
+	while (!atomic_load_explicit(&rte.stop, memory_order_relaxed)) {
+		int n = work ? epoll_wait(epoll_fd, events, FP_PORTS_MAX + 1, 0)
+			     : wait_for_work(events, FP_PORTS_MAX + 1);
+		unsigned waiting = 0;
+
+		work = 0;
+		for (int i = 0; i < n; i++) {
+			eventfd_t count;
+
+			if (events[i].data.u32 == UINT32_MAX)
+				eventfd_read(rte.wake_fd, &count);
+			else if (!from_linux(&rte.ports[events[i].data.u32]))
+				waiting++;
+			else
+				work++;
+		}
+		for (unsigned i = 0; i < rte.n_ports; i++) {
+			work += to_linux(&rte.ports[i]);
+			if (has_vhost)
+				work += from_linux(&rte.ports[i]);
+		}
+		/* A TAP that is readable but can't be read now would make epoll spin. */
+		if (waiting && !work)
+			usleep(100);
+	}
+	return 0;
+}

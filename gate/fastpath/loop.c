@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The workers. Each polls its receive queues, the ring of packets that Linux sends, and the rings of transmit queues it
+ * shares out. Without traffic it dozes: sleeps between polls, longer and longer. */
+#include "fastpath/rte.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <rte_ethdev.h>
+#include <rte_malloc.h>
+
+#define IDLE_LOOPS 256     /* empty polls before the first sleep */
+#define FIRST_SLEEP 10     /* microseconds; doubles up to FP_IDLE_SLEEP */
+
+static uint16_t port_send(struct fp_worker *fp, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct rte_worker *w = (struct rte_worker *)fp;
+
+	if (likely(w->txq[port] >= 0))
+		return rte_eth_tx_burst(port, (uint16_t)w->txq[port], pkts, n);
+	return (uint16_t)rte_ring_enqueue_burst(w->tx_ring[port], (void **)pkts, n, NULL);
+}
+
+static int give_tx_queues(unsigned port, struct err *err)
+{
+	const struct fpn_port *p = &rte.ports[port].fpn;
+
+	for (unsigned i = 0; i < rte.n_workers; i++) {
+		struct rte_worker *w = &rte.workers[i];
+		struct rte_worker *owner = &rte.workers[i % p->n_txq];
+		struct shared_tx *shared = NULL;
+		char name[RTE_RING_NAMESIZE];
+
+		if (i < p->n_txq) {
+			w->txq[port] = (int32_t)i;
+			continue;
+		}
+		for (unsigned j = 0; j < owner->n_shared; j++)
+			if (owner->shared[j].port == port)
+				shared = &owner->shared[j];
+		if (!shared) {
+			shared = &owner->shared[owner->n_shared++];
+			shared->port = (uint16_t)port;
+			shared->queue = (uint16_t)(i % p->n_txq);
+			snprintf(name, sizeof(name), "tx%u.%u", port, shared->queue);
+			shared->ring = rte_ring_create(name, SHARED_TX_RING, SOCKET_ID_ANY,
+						       RING_F_SC_DEQ);
+			if (!shared->ring)
+				return err_set(err, ENOMEM, "no memory for transmit rings");
+		}
+		w->txq[port] = -1;
+		w->tx_ring[port] = shared->ring;
+	}
+	return 0;
+}
+
+int loop_init(struct shm *stats, struct err *err)
+{
+	struct worker_row *rows = shm_rows(stats, "worker");
+	int rc;
+
+	/* What a killed predecessor left: none of its workers reads any more. */
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		quiesce_offline(&rows[i]);
+		rows[i].state = WORKER_OFF;
+	}
+	rte.n_workers = rte.plan->n_cores;
+	rte.workers = rte_zmalloc("workers", rte.n_workers * sizeof(*rte.workers), RTE_CACHE_LINE_SIZE);
+	if (!rte.workers)
+		return err_set(err, ENOMEM, "no memory for workers");
+	for (unsigned i = 0; i < rte.n_workers; i++) {
+		struct rte_worker *w = &rte.workers[i];
+		char name[RTE_RING_NAMESIZE];
+
+		fp_worker_init(&w->fp, (uint16_t)i, stats);
+		w->fp.row->core = rte.plan->cores[i];
+		w->fp.row->state = WORKER_ON;
+		snprintf(name, sizeof(name), "from_linux%u", i);
+		w->from_linux = rte_ring_create(name, LINUX_RING, SOCKET_ID_ANY,
+						RING_F_SP_ENQ | RING_F_SC_DEQ);
+		if (!w->from_linux)
+			return err_set(err, ENOMEM, "no memory for the rings of workers");
+	}
+	for (unsigned i = 0; i < rte.n_ports; i++) {
+		struct rte_port *p = &rte.ports[i];
+
+		p->owner = (uint16_t)(i % rte.n_workers);
+		for (uint16_t q = 0; q < p->fpn.n_rxq; q++) {
+			/* One after the other, so that ports with few queues don't all end at worker 0. */
+			struct rte_worker *w = &rte.workers[(i + q) % rte.n_workers];
+
+			w->rx[w->n_rx++] = (struct rx_queue){ (uint16_t)i, q };
+		}
+		rc = give_tx_queues(i, err);
+		if (rc)
+			return rc;
+	}
+	fp_edges.port_tx = port_send;
+	fp_edges.to_linux = exception_put;
+	return 0;
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t microseconds)
+{
+	struct timespec timeout = { .tv_sec = microseconds / 1000000,
+				    .tv_nsec = microseconds % 1000000 * 1000L };
+
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &timeout, NULL, 0);
+}
+
+/* Any thread. */
+void loop_wake(struct rte_worker *w)
+{
+	/* Orders what the worker shall find before the look at whether it sleeps; pairs with doze(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (likely(!atomic_load_explicit(&w->sleeping, memory_order_relaxed)))
+		return;
+	atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
+	syscall(SYS_futex, &w->sleeping, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void doze(struct rte_worker *w, uint32_t microseconds)
+{
+	quiesce_offline(w->fp.row);
+	atomic_store_explicit(&w->sleeping, 1, memory_order_seq_cst);
+	if (rte_ring_empty(w->from_linux) &&
+	    !atomic_load_explicit(&rte.pause, memory_order_seq_cst) &&
+	    !atomic_load_explicit(&rte.stop, memory_order_seq_cst))
+		futex_wait(&w->sleeping, 1, microseconds);
+	atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
+	quiesce_online(w->fp.row);
+}
+
+static void wait_for_resume(struct rte_worker *w)
+{
+	quiesce_offline(w->fp.row);
+	atomic_fetch_add(&rte.paused, 1);
+	while (atomic_load_explicit(&rte.pause, memory_order_acquire))
+		usleep(20);
+	atomic_fetch_sub(&rte.paused, 1);
+	quiesce_online(w->fp.row);
+}
+
+/* Control thread. Returns when no worker reads shared memory, until loop_resume. */
+void loop_pause(void)
+{
+	atomic_store(&rte.pause, true);
+	for (unsigned i = 0; i < rte.n_workers; i++)
+		loop_wake(&rte.workers[i]);
+	while (atomic_load(&rte.paused) != rte.n_workers)
+		usleep(20);
+}
+
+void loop_resume(void)
+{
+	atomic_store(&rte.pause, false);
+	while (atomic_load(&rte.paused))
+		usleep(20);
+}
+
+/* Packets of Linux, in runs of the same port. */
+static unsigned take_from_linux(struct rte_worker *w)
+{
+	struct rte_mbuf *pkts[FP_BURST];
+	unsigned n = rte_ring_sc_dequeue_burst(w->from_linux, (void **)pkts, FP_BURST, NULL);
+
+	for (unsigned from = 0, to; from < n; from = to) {
+		for (to = from + 1; to < n && pkts[to]->port == pkts[from]->port; to++)
+			;
+		fp_process_linux_tx(&w->fp, pkts[from]->port, pkts + from, (uint16_t)(to - from));
+	}
+	w->fp.row->from_linux += n;
+	return n;
+}
+
+static unsigned send_shared(const struct shared_tx *tx)
+{
+	struct rte_mbuf *pkts[FP_BURST];
+	unsigned n = rte_ring_sc_dequeue_burst(tx->ring, (void **)pkts, FP_BURST, NULL);
+	unsigned sent = 0;
+
+	while (sent < n) {
+		uint16_t now = rte_eth_tx_burst(tx->port, tx->queue, pkts + sent, (uint16_t)(n - sent));
+
+		if (!now)
+			break;
+		sent += now;
+	}
+	if (unlikely(sent < n))
+		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
+	return n - sent;
+}
+
+static uint32_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+int loop_main(void *worker)
+{
+	struct rte_worker *w = worker;
+	struct worker_row *row = w->fp.row;
+	const uint64_t clock_every = rte_get_tsc_hz() / 1000;
+	const uint32_t longest = rte.plan->idle_sleep;
+	struct rte_mbuf *pkts[FP_BURST];
+	uint64_t last = rte_rdtsc(), clock_at = last;
+	uint32_t idle = 0, sleep = 0;
+
+	w->fp.now = seconds();
+	quiesce_online(row);
+	while (likely(!atomic_load_explicit(&rte.stop, memory_order_relaxed))) {
+		unsigned received = 0, other = 0;
+		uint64_t now;
+
+		if (unlikely(atomic_load_explicit(&rte.pause, memory_order_relaxed)))
+			wait_for_resume(w);
+		quiesce_point(row);
+
+		for (unsigned i = 0; i < w->n_rx; i++) {
+			uint16_t n = rte_eth_rx_burst(w->rx[i].port, w->rx[i].queue, pkts, FP_BURST);
+
+			if (n) {
+				fp_input(&w->fp, w->rx[i].port, pkts, n);
+				received += n;
+			}
+		}
+		if (unlikely(!rte_ring_empty(w->from_linux)))
+			other += take_from_linux(w);
+		for (unsigned i = 0; i < w->n_shared; i++)
+			if (!rte_ring_empty(w->shared[i].ring)) {
+				w->fp.reasons[DROP_TX_FULL] += send_shared(&w->shared[i]);
+				other++;
+			}
+		fp_flush(&w->fp);
+
+		now = rte_rdtsc();
+		row->loops++;
+		if (likely(received | other)) {
+			row->busy_loops++;
+			row->packets += received;
+			row->busy_cycles += now - last;
+			idle = 0;
+			if (unlikely(sleep)) {
+				/* From now on the exception thread looks by itself. */
+				sleep = 0;
+				atomic_store_explicit(&w->dozing, false, memory_order_seq_cst);
+				exception_wake();
+			}
+		} else {
+			row->idle_cycles += now - last;
+			idle++;
+		}
+		last = now;
+		if (unlikely(now - clock_at > clock_every)) {
+			clock_at = now;
+			w->fp.now = seconds();
+		}
+		if (unlikely(idle >= IDLE_LOOPS && longest)) {
+			if (!sleep) {
+				atomic_store_explicit(&w->dozing, true, memory_order_seq_cst);
+				exception_wake();
+			}
+			sleep = sleep ? sleep * 2 : FIRST_SLEEP;
+			if (sleep > longest)
+				sleep = longest;
+			doze(w, sleep);
+			now = rte_rdtsc();
+			row->sleep_cycles += now - last;
+			last = now;
+		}
+	}
+	fp_flush(&w->fp);
+	quiesce_offline(row);
+	row->state = WORKER_OFF;
+	return 0;
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* fp-rte: the fast path. Also binds ports (--bind) and says what it would use (--check). */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+
+#include "fastpath/bind.h"
+#include "fastpath/control.h"
+#include "fastpath/rte.h"
+#include "lib/lock.h"
+#include "lib/log.h"
+#include "lib/notify.h"
+#include "lib/settings.h"
+
+#define CONFIG_WAIT_MS 10000
+
+struct rte rte;
+
+struct options {
+	const char *instance, *env;
+	bool check, bind, debug;
+};
+
+static int usage(FILE *to)
+{
+	fprintf(to, "Usage: %s [OPTION]...\n"
+		    "The fast path: forwards packets between its ports as Linux would.\n\n"
+		    "  -i, --instance=NAME  instance to serve (default '" INSTANCE_DEFAULT "')\n"
+		    "  -e, --env=FILE       settings (default " SETTINGS_PATH ")\n"
+		    "  -c, --check          print what would be used and what's wrong, and end\n"
+		    "  -b, --bind           as root: bind PCI ports and reserve huge pages, and end\n"
+		    "  -d, --debug          log more, DPDK's messages too\n"
+		    "  -h, --help           this text\n"
+		    "  -V, --version        print the version\n",
+		program_invocation_short_name);
+	return to == stderr;
+}
+
+/* Negative: go on; else the exit status. */
+static int parse(int argc, char **argv, struct options *ret)
+{
+	static const struct option options[] = {
+		{ "instance", required_argument, NULL, 'i' },
+		{ "env", required_argument, NULL, 'e' },
+		{ "check", no_argument, NULL, 'c' },
+		{ "bind", no_argument, NULL, 'b' },
+		{ "debug", no_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{},
+	};
+	int c;
+
+	*ret = (struct options){ .instance = INSTANCE_DEFAULT, .env = SETTINGS_PATH };
+	while ((c = getopt_long(argc, argv, "i:e:cbdhV", options, NULL)) >= 0) {
+		switch (c) {
+		case 'i':
+			ret->instance = optarg;
+			break;
+		case 'e':
+			ret->env = optarg;
+			break;
+		case 'c':
+			ret->check = true;
+			break;
+		case 'b':
+			ret->bind = true;
+			break;
+		case 'd':
+			ret->debug = true;
+			break;
+		case 'h':
+			return usage(stdout);
+		case 'V':
+			puts("fp-rte " SLUICE_VERSION);
+			return 0;
+		default:
+			return usage(stderr);
+		}
+	}
+	return optind < argc ? usage(stderr) : -1;
+}
+
+static int read_machine(struct system *ret, const struct paths *paths, struct err *err)
+{
+	int rc = system_read(ret, "", paths->ports_file, err);
+
+	return rc ? rc : system_own(ret, err);
+}
+
+static int check(const struct paths *paths, const struct settings *settings,
+		 const struct system *system)
+{
+	bool runs = lock_held(paths->rte_lock);
+	struct plan *plan = calloc(1, sizeof(*plan));
+	unsigned n;
+
+	if (!plan)
+		return EXIT_FAILURE;
+	plan_make(plan, settings, system, runs ? PLAN_LOOK : PLAN_START);
+	plan_print(plan, settings);
+	printf("%-19s %s\n", "instance", paths->instance);
+	printf("%-19s %s\n", "running", runs ? "yes" : "no");
+	fflush(stdout);
+	for (unsigned i = 0; i < plan->n_problems; i++)
+		err_print(&plan->problems[i]);
+	n = plan->n_problems;
+	free(plan);
+	return n ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int open_ports(const struct plan *plan, struct err *err)
+{
+	unsigned initial = plan->mtu < 1500 ? plan->mtu : 1500;
+
+	for (unsigned i = 0; i < plan->n_ports; i++) {
+		int rc = port_open(&rte.ports[i].fpn, plan, i, err);
+
+		if (rc)
+			return rc;
+		rte.n_ports = i + 1;
+		rte.ports[i].tap.fd = -1;
+		rc = fpvi_open(&rte.ports[i].tap, plan->ports[i].name, rte.ports[i].fpn.mac, initial,
+			      err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int start_ports(struct err *err)
+{
+	for (unsigned i = 0; i < rte.n_ports; i++) {
+		int rc = port_start(&rte.ports[i].fpn, rte.ports[i].row->mac, err);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static void close_ports(bool failed)
+{
+	for (unsigned i = 0; i < rte.n_ports; i++) {
+		struct rte_port *p = &rte.ports[i];
+
+		if (p->vhost != UINT16_MAX && rte.plan->vhost && p->row) {
+			rte_eth_dev_stop(p->vhost);
+			rte_eth_dev_close(p->vhost);
+		}
+		if (failed)
+			fpvi_remove(&p->tap);
+		else
+			fpvi_close(&p->tap);
+		port_close(&p->fpn);
+	}
+}
+
+static int launch(struct err *err)
+{
+	for (unsigned i = 0; i < rte.n_workers; i++)
+		if (rte_eal_remote_launch(loop_main, &rte.workers[i], i + 1))
+			return err_set(err, EIO, "can't start worker %u", i);
+	if (rte_eal_remote_launch(exception_main, NULL, rte.n_workers + 1))
+		return err_set(err, EIO, "can't start the exception thread");
+	return 0;
+}
+
+static void stop_threads(void)
+{
+	atomic_store(&rte.stop, true);
+	for (unsigned i = 0; i < rte.n_workers; i++)
+		loop_wake(&rte.workers[i]);
+	if (rte.wake_fd > 0)
+		exception_wake();
+	rte_eal_mp_wait_lcore();
+}
+
+static int signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	signal(SIGPIPE, SIG_IGN);
+	/* Before other threads exist: they inherit it. */
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* From the plan to the end. */
+static int forward(const struct paths *paths, const struct settings *settings,
+		   const struct plan *plan, bool debug, struct err *err)
+{
+	struct shm config = {}, stats = {};
+	int signal_fd = signals();
+	bool stats_new = false, forwarding = false;
+	int rc;
+
+	if (signal_fd < 0)
+		return err_set(err, errno, "can't wait for signals: %s", strerror(errno));
+	rte.plan = plan;
+	rc = control_open_config(&config, paths, CONFIG_WAIT_MS, err);
+	if (!rc)
+		rc = control_open_stats(&stats, paths, settings, &stats_new, err);
+	if (!rc)
+		rc = eal_start(plan, paths->instance, debug, err);
+	if (rc)
+		goto unmap;
+	rte.linux_pool = eal_pool(plan, 0, err);
+	rc = rte.linux_pool ? open_ports(plan, err) : -ENOMEM;
+	if (rc)
+		goto close;
+	control_init_ports(&stats);
+	rc = loop_init(&stats, err);
+	if (!rc)
+		rc = exception_init(&stats, err);
+	if (!rc)
+		rc = fp_init(err);
+	if (!rc)
+		rc = fp_attach(&config, &stats, err);
+	if (!rc)
+		rc = start_ports(err);
+	if (!rc)
+		rc = launch(err);
+	if (!rc) {
+		forwarding = true;
+		notify_systemd("READY=1");
+		log_info("forwarding between %u ports on %u cores", rte.n_ports, rte.n_workers);
+		rc = control_run(paths, &config, &stats, signal_fd, err);
+		notify_systemd("STOPPING=1");
+	}
+	stop_threads();
+
+close:
+	close_ports(!forwarding);
+	rte_eal_cleanup();
+unmap:
+	if (stats_new && !forwarding)
+		unlink(paths->stats_shm);
+	shm_detach(&stats);
+	shm_detach(&config);
+	close(signal_fd);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	static struct settings settings;
+	static struct system system;
+	static struct plan plan;
+	struct options options;
+	struct paths paths;
+	struct err err = {};
+	int rc = parse(argc, argv, &options);
+
+	if (rc >= 0)
+		return rc;
+	if (options.debug)
+		log_set_level(LOG_DEBUG);
+	rc = settings_load(&settings, options.env, &err);
+	if (!rc)
+		rc = paths_init(&paths, options.instance, &err);
+	if (!rc)
+		rc = read_machine(&system, &paths, &err);
+	if (!rc && options.check)
+		return check(&paths, &settings, &system);
+	if (!rc && !options.bind)
+		rc = lock_take(paths.rte_lock, "fp-rte", paths.instance, &err);
+	if (!rc) {
+		plan_make(&plan, &settings, &system, options.bind ? PLAN_BIND : PLAN_START);
+		if (plan.n_problems) {
+			err = plan.problems[0];
+			rc = -err.code;
+		}
+	}
+	if (!rc)
+		rc = options.bind ? bind_ports(&plan, &system, &paths, &err)
+				  : forward(&paths, &settings, &plan, options.debug, &err);
+	if (rc) {
+		err_print(&err);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}

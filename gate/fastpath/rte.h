@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* What fp-rte's threads share. All of it is laid out by the control thread before the others start, and taken down
+ * after they ended; in between:
+ *
+ *   control thread    main.c, control.c  FPC, config files, device counters, link, MTU. Ticks every 10 ms
+ *   exception thread  exception.c        TAPs: the only one that calls the kernel for packets
+ *   workers           loop.c             packets; never call the kernel except to sleep
+ *
+ * Packets for Linux go through a ring per port (many workers, one exception thread), packets of Linux through a ring per
+ * worker. A worker that runs wakes nobody: the exception thread looks by itself every millisecond while any worker
+ * runs, and sleeps for long only while all of them doze. */
+#pragma once
+
+#include <rte_ring.h>
+
+#include "fastpath/fp.h"
+#include "fastpath/plan.h"
+#include "fpn/ports.h"
+#include "fpn/fpvi.h"
+
+#define EXCEPTION_RING 1024
+#define LINUX_RING 1024
+#define SHARED_TX_RING 1024
+
+struct rte_port {
+	struct fpn_port fpn;
+	struct fpvi tap;
+	uint16_t vhost; /* DPDK port of its virtio-user device; UINT16_MAX: TAP queue */
+	uint16_t owner; /* worker that sends Linux's packets: always the same one, so that they stay in order */
+	struct rte_ring *to_linux;
+	struct port_state_row *row;
+	/* Exception budget: when, in TSC cycles, the packets handed over so far are paid for. Workers move it on. */
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t paid_until;
+};
+
+struct rx_queue {
+	uint16_t port, queue;
+};
+
+/* A transmit queue that several workers share: they put packets on the ring, its owner sends. */
+struct shared_tx {
+	uint16_t port, queue;
+	struct rte_ring *ring;
+};
+
+struct rte_worker {
+	struct fp_worker fp; /* first: fp_edges get this one */
+	unsigned n_rx, n_shared;
+	struct rx_queue rx[FP_PORTS_MAX];
+	struct shared_tx shared[FP_PORTS_MAX];
+	struct rte_ring *from_linux;
+	/* By port: queue of its own, or a ring where queue is negative. */
+	int32_t txq[FP_PORTS_MAX];
+	struct rte_ring *tx_ring[FP_PORTS_MAX];
+	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t sleeping; /* futex: 1 while asleep */
+	_Atomic bool dozing; /* sleeps between polls; false while it runs */
+};
+
+struct rte {
+	const struct plan *plan;
+	struct rte_port ports[FP_PORTS_MAX];
+	unsigned n_ports;
+	struct rte_worker *workers;
+	unsigned n_workers;
+	struct rte_mempool *linux_pool; /* for packets of Linux */
+	int wake_fd; /* eventfd: wakes the exception thread */
+	_Atomic bool exception_sleeps;
+	_Atomic bool stop;
+	_Atomic bool pause;      /* workers shall hold nothing and wait */
+	_Atomic unsigned paused; /* workers that do */
+	uint64_t budget_cost, budget_burst; /* TSC cycles of one exception, and of all that may come at once */
+};
+
+extern struct rte rte;
+
+/* loop.c */
+int loop_init(struct shm *stats, struct err *err);
+int loop_main(void *worker); /* lcore function */
+void loop_wake(struct rte_worker *w);
+void loop_pause(void);
+void loop_resume(void);
+
+/* exception.c */
+int exception_init(struct shm *stats, struct err *err);
+int exception_main(void *unused); /* lcore function */
+bool exception_put(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum reason *ret_reason);
+void exception_wake(void);
