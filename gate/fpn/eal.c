@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bpf/libbpf.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <xdp/libxdp.h>
 
 #include "fastpath/fp.h"
 
@@ -68,7 +70,8 @@ int eal_start(const struct plan *plan, const char *instance, bool debug, struct 
 	snprintf(prefix, sizeof(prefix), "--file-prefix=sluice.%s", instance);
 
 	argv[argc++] = "fp-rte";
-	argv[argc++] = "--in-memory";
+	/* Nothing of DPDK's in the file system: what a killed fp-rte had is gone with it. */
+	argv[argc++] = plan->hugepages ? "--in-memory" : "--no-shconf";
 	argv[argc++] = "--no-telemetry";
 	argv[argc++] = prefix;
 	argv[argc++] = "--lcores";
@@ -89,6 +92,11 @@ int eal_start(const struct plan *plan, const char *instance, bool debug, struct 
 	}
 	argv[argc] = NULL;
 
+	if (!debug) {
+		/* net_af_xdp's libraries talk of trifles. */
+		libbpf_set_print(NULL);
+		libxdp_set_print(NULL);
+	}
 	n = log_to_us(debug);
 	if (n)
 		return err_set(err, -n, "can't take DPDK's log: %s", strerror(-n));

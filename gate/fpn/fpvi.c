@@ -77,7 +77,8 @@ static int set_up(struct fpvi *tap, const uint8_t mac[6], unsigned mtu, struct e
 		return 0;
 	ifr.ifr_hwaddr.sa_family = ARPHRD_ETHER;
 	memcpy(ifr.ifr_hwaddr.sa_data, mac, 6);
-	rc = link_ioctl(tap, SIOCSIFHWADDR, &ifr);
+	/* A virtual device without an address of its own: the TAP keeps the one Linux made up. */
+	rc = memcmp(mac, (uint8_t[6]){}, 6) ? link_ioctl(tap, SIOCSIFHWADDR, &ifr) : 0;
 	if (!rc) {
 		ifr.ifr_mtu = (int)mtu;
 		rc = link_ioctl(tap, SIOCSIFMTU, &ifr);
