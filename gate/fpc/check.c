@@ -30,7 +30,7 @@ static int check_object(const struct fpc_frame *head, const void *body, size_t l
 	if (!feature || !feature->msg_size)
 		return err_set(err, EOPNOTSUPP, "feature %u has no objects", head->feature);
 	if (len < feature->key_size)
-		return err_set(err, EINVAL, "body of %zu bytes, the key of a %s alone takes %u",
+		return err_set(err, EINVAL, "body of %zu bytes, the key of %s alone takes %u",
 			       len, feature->name, feature->key_size);
 	if (head->verb == FPC_DEL) {
 		memcpy(ret_whole, body, feature->key_size);
@@ -42,7 +42,7 @@ static int check_object(const struct fpc_frame *head, const void *body, size_t l
 	memcpy(&flags, (const char *)ret_whole + feature->key_size, sizeof(flags));
 	if (flags & ~feature->known_flags) {
 		*ret_field = "flags";
-		return err_set(err, EINVAL, "unknown flags 0x%x of a %s",
+		return err_set(err, EINVAL, "unknown flags 0x%x of %s",
 			       flags & ~feature->known_flags, feature->name);
 	}
 	return 0;

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Make the C source of the cffi module _sluice from the headers, so that they stay the one source of truth.
+"""Make the C source of the cffi module _sluice from the headers, so that they stay the one source
+of truth.
 
 Usage: cdef.py GATE_DIR GENERATED_INCLUDE_DIR OUTPUT.c DEPFILE COMPILER...
 
 Python gets, by their C names:
-  - structs, enums and integer or string macros of the headers below and of each feature's fpc_NAME.h, NAME.h and native.h;
-  - functions and variables of the headers in FUNCTIONS and of each feature's native.h (with a native.c beside it).
+  - structs, enums and integer or string macros of the headers below and of each feature's
+    fpc_NAME.h, NAME.h and native.h;
+  - functions and variables of the headers in FUNCTIONS and of each feature's native.h (with a
+    native.c beside it).
 Inline functions are left out, and so is _Atomic: to Python, shared memory is plain numbers.
 """
 
@@ -115,8 +118,8 @@ def cdef(preprocessed: str, gate: Path, generated: Path) -> str:
             if not chunks or chunks[-1][0] != header:
                 chunks.append((header, []))
             chunks[-1][1].append(line)
-    # A struct may include an X-macro file in its middle, so the text is cut as a whole; each declaration belongs to the
-    # header it ends in.
+    # A struct may include an X-macro file in its middle, so the text is cut as a whole; each
+    # declaration belongs to the header it ends in.
     text, owners = "", []
     for header, lines in chunks:
         text += "\n".join(lines) + "\n"
