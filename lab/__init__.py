@@ -1,1 +1,1 @@
-"""Sluice's lab: topologies as data, built of virtual machines or of processes in namespaces. See lab/README.md."""
+"""Sluice's lab: topologies as data, built of virtual machines or of namespaces. See README.md."""

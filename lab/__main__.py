@@ -9,6 +9,6 @@ if sys.prefix != "/opt/venv":
     enter = Path(__file__).resolve().parent.parent / "image/tools/enter"
     os.execv(enter, [str(enter), "python3", "-m", "lab", *sys.argv[1:]])
 
-from lab.cli import main  # noqa: E402
+from lab.cli import main
 
 sys.exit(main())

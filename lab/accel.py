@@ -1,7 +1,8 @@
-"""Does KVM work here? Only trying tells: some machines have a /dev/kvm that can't boot an ordinary kernel.
+"""Does KVM work here? Only trying tells: some have a /dev/kvm that can't boot an ordinary kernel.
 
-The try boots the appliance's own kernel without any file system: under a KVM that works it gets as far as not
-finding its root within a second or two. The verdict is kept per kernel, QEMU and boot of this machine.
+The try boots the appliance's own kernel without any file system: under a KVM that works it gets as
+far as not finding its root within a second or two. The verdict is kept per kernel, QEMU and boot of
+this machine.
 """
 
 import json
@@ -22,7 +23,8 @@ MARK = b"VFS: Unable to mount root fs"
 def acceleration(kernel: Path) -> str:
     """`kvm` or `qemu` (emulation): libvirt's domain type that boots this kernel here.
 
-    SLUICE_ACCEL=kvm|qemu decides instead of the try."""
+    SLUICE_ACCEL=kvm|qemu decides instead of the try.
+    """
     forced = os.environ.get("SLUICE_ACCEL", "")
     if forced in ("kvm", "qemu"):
         return forced

@@ -34,9 +34,10 @@ class Appliance(ABC):
     def shell_command(self, argv: Sequence[str]) -> list[str]:
         """The command on this machine that runs `argv` in the appliance, for a terminal."""
 
+    @property
     @abstractmethod
-    def fp_cli(self, table: str) -> Json:
-        """One table of `fp-cli -j`."""
+    def fp_cli_command(self) -> list[str]:
+        """How `fp-cli` is called in the appliance."""
 
     @abstractmethod
     def kill(self, daemon: str) -> None:
@@ -56,6 +57,10 @@ class Appliance(ABC):
             return json.loads(said)
         except ValueError:
             raise LabError(f"`{' '.join(argv)}` didn't print JSON: {said[:100]!r}") from None
+
+    def fp_cli(self, table: str) -> Json:
+        """One table of `fp-cli -j`."""
+        return self.json([*self.fp_cli_command, "-j", *table.split()])
 
     def device(self, port: str) -> str:
         """The Linux interface of a port, found by its MAC address: names depend on the machine."""
@@ -83,7 +88,7 @@ class Appliance(ABC):
             )
 
     def configure(self) -> list[str]:
-        """Give the ports the topology's addresses and routes, with nothing but iproute2; returns the `ip` commands."""
+        """Give the ports their addresses and routes with iproute2; returns its commands."""
         lines: list[str] = []
         for port in self.topology.appliance.ports:
             lines += self.configure_lines(port)

@@ -56,8 +56,8 @@ def parser() -> argparse.ArgumentParser:
     vm = commands.add_parser("vm", help="run a command in a virtual machine, in the tools tree")
     vm.add_argument(
         "--out",
-        default="build/vm",
-        help="folder of the checkout that the command can write to (default build/vm)",
+        default="build/test",
+        help="folder of the checkout that the command can write to (default build/test)",
     )
     vm.add_argument(
         "--env", action="append", default=[], metavar="NAME", help="hand over this variable"

@@ -1,8 +1,8 @@
-"""The lab with the appliance's processes in a network namespace of this machine: the container form.
+"""The lab with the appliance's processes in a network namespace: the container form.
 
-Each port is one end of a veth pair that the fast path takes with AF_XDP; the TAP it makes has the port's name. With
-`fast_path=False` the veth ends themselves have the ports' names and Linux alone forwards: the reference for
-comparisons.
+Each port is one end of a veth pair that the fast path takes with AF_XDP; the TAP it makes has the
+port's name. With `fast_path=False` the veth ends themselves have the ports' names and Linux alone
+forwards: the reference for comparisons.
 """
 
 import os
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab import netns, paths, wire
-from lab.appliance import Appliance, Json
+from lab.appliance import Appliance
 from lab.base import Lab
 from lab.errors import LabError
 from lab.netns import in_namespace, namespace, sysctl
@@ -52,9 +52,9 @@ class ContainerAppliance(Appliance):
     def shell_command(self, argv: Sequence[str]) -> list[str]:
         return [str(word) for word in in_namespace(self.namespace, argv or ["bash"])]
 
-    def fp_cli(self, table: str) -> Json:
-        command = program("fp-cli")
-        return self.json([command, "--instance", self.instance, "-j", *table.split()])
+    @property
+    def fp_cli_command(self) -> list[str]:
+        return [program("fp-cli"), "--instance", self.instance]
 
     def device(self, port: str) -> str:
         # The veth end has the port's MAC address too, but the TAP has its name.

@@ -1,7 +1,8 @@
-"""What `make run` shows: the appliance boots, Linux is configured, traffic flows, and who carried it."""
+"""What `make run` shows: Linux is configured, traffic flows, and who carried it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lab import proc, traffic
 from lab.appliance import Appliance
@@ -63,7 +64,7 @@ def require_fast_path(appliance: Appliance) -> None:
 
 
 def settle(appliance: Appliance, h1: Host, h2: Host) -> None:
-    """Ping until the fast path carries the packets: neighbours must be known to Linux, then to it."""
+    """Ping until the fast path carries it: first Linux must learn the neighbours, then it."""
     for family in (4, 6):
         traffic.wait_until_pings(h1, h2.address(family), timeout=60)
 
@@ -85,14 +86,11 @@ def measure(appliance: Appliance, h1: Host, h2: Host, *, seconds: float) -> list
     with traffic.iperf_server(h2):
         for family in (4, 6):
             there = h2.address(family)
-            rows.append(row(appliance, f"ping IPv{family}", lambda: show_ping(h1, there)))
+            rows.append(row(appliance, f"ping IPv{family}", partial(show_ping, h1, there)))
             for protocol in ("TCP", "UDP"):
                 for reverse in (False, True):
                     arrow = "h1 <- h2" if reverse else "h1 -> h2"
-
-                    def flow(protocol: str = protocol, reverse: bool = reverse) -> Shown:
-                        return show_flow(h1, there, protocol, reverse=reverse, seconds=seconds)
-
+                    flow = partial(show_flow, h1, there, protocol, reverse=reverse, seconds=seconds)
                     rows.append(row(appliance, f"{protocol} IPv{family} {arrow}", flow))
     return rows
 

@@ -1,7 +1,7 @@
 """The appliance as a libvirt domain: from topology and image to XML, without side effects.
 
-PCI order matters: the fast path takes every NIC but the first, so the management NIC comes first. Each device sits
-behind a root port of its own, numbered in that order.
+PCI order matters: the fast path takes every NIC but the first, so the management NIC comes first.
+Each device sits behind a root port of its own, numbered in that order.
 """
 
 import base64
@@ -185,7 +185,7 @@ def add_console(devices: Element, machine: Machine) -> None:
 
 
 def add_credentials(domain: Element, machine: Machine) -> None:
-    """systemd credentials in SMBIOS strings: how the guest learns its network and who may log in."""
+    """SMBIOS strings with systemd credentials: the guest's network, and who may log in."""
     sysinfo = SubElement(domain, "sysinfo", type="smbios")
     strings = SubElement(sysinfo, "oemStrings")
     for name, text in machine.credentials.items():

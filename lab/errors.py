@@ -2,7 +2,10 @@
 
 
 class LabError(Exception):
-    """Something that the user can act on; printed as `error: ...` and `hint: ...`, never as a traceback."""
+    """Something the user can act on: shown as `error: ...` and `hint: ...`, no traceback."""
+
+    # In Robot Framework's logs the message is enough.
+    ROBOT_SUPPRESS_NAME = True
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

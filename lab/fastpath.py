@@ -1,11 +1,12 @@
 """Who forwarded the packets: the fast path's counters beside those of Linux's own forwarding.
 
-Both are needed. A test that only sees its pings answered proves nothing about the fast path, and the fast path's
-counters alone don't tell what Linux forwarded besides.
+Both are needed. A test that only sees its pings answered proves nothing about the fast path, and
+the fast path's counters alone don't tell what Linux forwarded besides.
 """
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,15 +43,18 @@ class Counters:
 
 
 def counters(appliance: Appliance) -> Counters:
-    stats = appliance.fp_cli("stats")
+    """All counters, with one command: an emulated appliance takes a second for each login."""
+    cli = shlex.join(appliance.fp_cli_command)
+    commands = [f"{cli} -j {table}" for table in ("stats", "exceptions", "drops")]
+    commands += ["cat /proc/net/snmp", "cat /proc/net/snmp6"]
+    said = appliance.sh("set -e; " + f"; echo '{SEPARATOR}'; ".join(commands))
+    stats_text, exceptions_text, drops_text, snmp, snmp6 = said.split(SEPARATOR)
+    stats = json.loads(stats_text)
     reasons: dict[str, int] = {}
-    for table in ("exceptions", "drops"):
-        for row in appliance.fp_cli(table):
-            name, count = reason_row(row)
-            if count:
-                reasons[name] = reasons.get(name, 0) + count
-    files = appliance.sh(f"cat /proc/net/snmp; echo {SEPARATOR}; cat /proc/net/snmp6")
-    snmp, _, snmp6 = files.partition(SEPARATOR)
+    for row in json.loads(exceptions_text) + json.loads(drops_text):
+        name, count = reason_row(row)
+        if count:
+            reasons[name] = reasons.get(name, 0) + count
     return Counters(
         forwarded=total(stats, "tx_packets"),
         exceptions=total(stats, "exceptions"),

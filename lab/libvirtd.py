@@ -1,8 +1,8 @@
 """A libvirtd of the lab's own, in the rack namespace.
 
-Running it ourselves needs no systemd and no D-Bus, gives the same libvirt and QEMU on every machine (the tools
-tree's), and leaves the machine's own libvirt, if any, alone. Its folders under /etc, /var and /run are bind mounts
-of the lab's run directory, so that several labs can run side by side.
+Running it ourselves needs no systemd and no D-Bus, gives the same libvirt and QEMU on every machine
+(the tools tree's), and leaves the machine's own libvirt, if any, alone. Its folders under /etc,
+/var and /run are bind mounts of the lab's run directory, so that several labs can run side by side.
 """
 
 import importlib
@@ -44,7 +44,7 @@ exec libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/libvir
 
 
 def start(lab: str, *, logs: Path) -> Any:
-    """Start the lab's libvirtd, with its and QEMU's logs in that folder; returns a connection to it."""
+    """Start the lab's libvirtd and connect to it; its and QEMU's logs go to that folder."""
     # libvirt reports errors as exceptions and prints them on stderr too.
     libvirt.registerErrorHandler(lambda *_: None, None)
     base = paths.run_dir(lab) / "libvirt"

@@ -1,7 +1,8 @@
 """Network namespaces: made, entered, emptied.
 
-All namespaces of a lab begin with `lab-<name>`; whatever runs for a lab runs in one of them. So a lab's processes
-and devices are found (and ended) through its namespaces alone, also after a crash that left no other trace.
+All namespaces of a lab begin with `lab-<name>`; whatever runs for a lab runs in one of them. So a
+lab's processes and devices are found (and ended) through its namespaces alone, also after a crash
+that left no other trace.
 """
 
 import ctypes
@@ -10,7 +11,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.errors import LabError
@@ -31,7 +32,7 @@ def existing() -> list[str]:
 
 
 def of_lab(lab: str) -> list[str]:
-    """The namespaces of one lab. A lab's name holds no dash, so `lab-a` never takes those of `lab-ab`."""
+    """The namespaces of one lab; its name holds no dash, so those of `ab` aren't of `a`."""
     pattern = re.compile(rf"{PREFIX}{re.escape(lab)}(-[a-z0-9]+)?")
     return [name for name in existing() if pattern.fullmatch(name)]
 
@@ -57,10 +58,8 @@ def kill_processes(name: str) -> None:
         if not pids:
             return
         for pid in pids:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, sig)
-            except ProcessLookupError:
-                pass
         try:
             wait_for(
                 lambda: not [pid for pid in processes(name) if pid != own],

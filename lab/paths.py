@@ -1,7 +1,8 @@
 """Where things are.
 
-Everything that outlives a command lies in `build/lab/<name>` of the checkout (disks, logs, keys), everything that
-belongs to a running lab in `RUN/<name>` (sockets, state), which all `image/tools/enter` of this machine share.
+Everything that outlives a command lies in `build/lab/<name>` of the checkout (disks, logs, keys),
+everything that belongs to a running lab in `RUN/<name>` (sockets, state), which all
+`image/tools/enter` of this machine share.
 """
 
 import os

@@ -19,7 +19,7 @@ def run(
     timeout: float = 60,
     stdin: str | None = None,
 ) -> Completed:
-    """Run a command to its end. A failure is a LabError that quotes the command and its last line."""
+    """Run a command to its end. A failure is a LabError that quotes its last line."""
     words = [str(word) for word in argv]
     shown = shlex.join(words)
     if len(shown) > 200:
@@ -53,7 +53,7 @@ def spawn(
     log: Path | None = None,
     stdin: int | IO[bytes] | None = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a process of a session of its own (so that ^C at the terminal isn't its end), logging to a file."""
+    """Start a process in a session of its own, so that ^C at the terminal isn't its end."""
     out = log.open("ab") if log else subprocess.DEVNULL
     try:
         return subprocess.Popen(

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 
 def progress(text: str) -> None:
-    print(f"[lab] {text}", file=sys.stderr, flush=True)
+    # Not sys.stderr: Robot Framework puts that into its log, where nobody sees it in time.
+    print(f"[lab] {text}", file=sys.__stderr__, flush=True)
 
 
 @contextmanager

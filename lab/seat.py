@@ -1,8 +1,8 @@
-"""One virtual machine to run tests in: the tools tree and the checkout of this machine, on the appliance's kernel.
+"""A virtual machine to run tests in: this machine's tools and checkout, the appliance's kernel.
 
-Both come over 9p, read-only, with a RAM disk on top, so the command can write anywhere and nothing stays; only the
-`out` folder of the checkout is the real one. In the guest the command sees what `image/tools/enter` shows: the tree as
-root, the checkout at its own path.
+Both come over 9p, read-only, with a RAM disk on top, so the command can write anywhere and nothing
+stays; only the `out` folder of the checkout is the real one. In the guest the command sees what
+`image/tools/enter` shows: the tree as root, the checkout at its own path.
 """
 
 import os
@@ -20,12 +20,16 @@ from lab.progress import progress
 from lab.vm import VmLab
 
 TOPOLOGY = "seat"
-# The largest message QEMU's 9p takes without a warning: each message costs a turn through the emulator.
+# Large messages, because each costs a turn through the emulator.
 MOUNT_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000"
-# Runs in the guest, as `sh -c ENTER name TOP OUT`; the command with its environment comes on standard input.
+# Runs in the guest, as `sh -c ENTER name TOP OUT`, with the command's script on standard input.
 ENTER = """\
 set -e
 top=$1 out=$2 base=/run/seat root=/run/seat/root
+overlay() {
+	local ram=$base/ram/$1
+	mount -t overlay -o lowerdir=$base/$1,upperdir=$ram,workdir=$ram.work seat "$2"
+}
 if [ ! -e $base/ready ]; then
 	modprobe 9pnet_virtio
 	mkdir -p $base/tree $base/top
@@ -37,9 +41,9 @@ if [ ! -e $base/ready ]; then
 		mkdir -p $base/ram/$name $base/ram/$name.work
 	done
 	mkdir -p $root
-	mount -t overlay -o lowerdir=$base/tree,upperdir=$base/ram/tree,workdir=$base/ram/tree.work seat $root
+	overlay tree $root
 	mkdir -p "$root$top"
-	mount -t overlay -o lowerdir=$base/top,upperdir=$base/ram/top,workdir=$base/ram/top.work seat "$root$top"
+	overlay top "$root$top"
 	mkdir -p "$root$out"
 	mount -t 9p -o rw,cache=none,@OPTIONS@ out "$root$out"
 	mkdir -p /run/netns /run/sluice-tools
@@ -89,7 +93,8 @@ def run_in_vm(argv: Sequence[str], *, out: str, env: Sequence[str]) -> int:
 
 def command_script(argv: Sequence[str], env: Sequence[str]) -> str:
     """What bash runs as root of the tree: environment, folder, command."""
-    handed = {name: os.environ[name] for name in env if name in os.environ}
+    names = ["PYTHONPATH", "SLUICE_BUILD", "PYTEST_ADDOPTS", *env]
+    handed = {name: os.environ[name] for name in names if name in os.environ}
     handed |= {
         "SLUICE_TOP": str(paths.TOP),
         "SLUICE_TREE": "/",
@@ -100,7 +105,7 @@ def command_script(argv: Sequence[str], env: Sequence[str]) -> str:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in handed.items()]
-    lines += [f"cd {shlex.quote(os.getcwd())}", f"exec {shlex.join(argv)}"]
+    lines += [f"cd {shlex.quote(str(Path.cwd()))}", f"exec {shlex.join(argv)}"]
     return "\n".join(lines) + "\n"
 
 

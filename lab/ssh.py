@@ -1,4 +1,4 @@
-"""SSH into the appliance, from the rack namespace, over one shared connection (emulated cryptography is slow)."""
+"""SSH to the appliance over one shared connection: emulated cryptography is slow."""
 
 import shlex
 import sys
@@ -22,7 +22,7 @@ class Ssh:
         return self.ssh([shlex.join(command)])
 
     def terminal_argv(self, command: Sequence[str]) -> list[str]:
-        """A shell, or what the user typed, with ssh's own rules: words are joined, the shell splits them."""
+        """A shell, or what the user typed, as ssh does it: joined here, split by the shell."""
         return self.ssh(command, *(["-t"] if sys.stdin.isatty() else []))
 
     def ssh(self, command: Sequence[str], *flags: str) -> list[str]:

@@ -1,7 +1,8 @@
 """What is up: one lock and one state file per lab, shared by all commands of this machine.
 
-The lock is held by the process that builds or uses a lab. A state file whose lock is free is either a lab that was
-left up on purpose (`kept`) or the rest of a crashed run, which the next run of that lab or `cleanup` removes.
+The lock is held by the process that builds or uses a lab. A state file whose lock is free is either
+a lab that was left up on purpose (`kept`) or the rest of a crashed run, which the next run of that
+lab or `cleanup` removes.
 """
 
 import fcntl

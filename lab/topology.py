@@ -1,7 +1,7 @@
 """Topologies as data: links, hosts on them, and one appliance with ports.
 
-A topology says nothing about how it is built; `lab.backends` has one builder for virtual machines and one for
-processes in network namespaces. Addresses come from RFC 5737 and RFC 3849.
+A topology says nothing about how it is built: `lab.vm` does it with a virtual machine,
+`lab.container` with processes in a network namespace. Addresses come from RFC 5737 and RFC 3849.
 """
 
 from dataclasses import dataclass
@@ -40,8 +40,11 @@ class Host:
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A port of the appliance. With `vf`, the fast path gets a virtual function with this MAC address instead of
-    the NIC, whose physical function stays with Linux (and has the MAC address with its second bit's octet changed)."""
+    """A port of the appliance.
+
+    With `vf`, the fast path gets a virtual function with this MAC address instead of the NIC, whose
+    physical function stays with Linux and has a MAC address of its own.
+    """
 
     name: str
     link: str
@@ -52,7 +55,7 @@ class Port:
 
     @property
     def nic_mac(self) -> str:
-        """MAC address of the NIC itself: the physical function's where the port is a virtual function."""
+        """MAC address of the NIC itself: with `vf`, of the physical function."""
         return "02:ff" + self.mac[5:] if self.vf else self.mac
 
 

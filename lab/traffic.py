@@ -1,4 +1,4 @@
-"""Traffic between hosts with the tools everybody knows: ping, iperf3, traceroute; their output as numbers."""
+"""Traffic between hosts: ping, iperf3, traceroute, and their output as numbers."""
 
 import json
 import re
@@ -141,7 +141,7 @@ def parse_trace(text: str) -> list[str]:
 
 
 class BackgroundPing:
-    """Ping at a steady rate while something else happens; what was lost shows how long traffic stood still."""
+    """Ping while something else happens; what was lost shows how long traffic stood still."""
 
     def __init__(self, host: Host, address: str, *, interval: float = 0.1) -> None:
         self.interval = interval

@@ -3,12 +3,13 @@
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lab import libvirtd, paths, wire
 from lab.accel import acceleration
-from lab.appliance import Appliance, Json
+from lab.appliance import Appliance
 from lab.base import Lab
 from lab.domain import (
     MANAGEMENT_ADDRESS,
@@ -28,8 +29,8 @@ from lab.progress import progress, step
 from lab.ssh import Ssh, make_key
 from lab.topology import Topology
 
-# What the lab asks of the guest's kernel: no splash of messages on a slow emulated UART, no mitigations of flaws
-# that an emulated processor doesn't have. For the lab only.
+# What the lab asks of the guest's kernel: no splash of messages on a slow emulated UART, no
+# mitigations of flaws that an emulated processor doesn't have. For the lab only.
 CMDLINE = "quiet mitigations=off audit=0"
 # Long enough for two emulated processors on a machine that is busy with a build.
 BOOT_SECONDS = {"kvm": 120, "qemu": 480}
@@ -53,8 +54,9 @@ class VmAppliance(Appliance):
     def shell_command(self, argv: Sequence[str]) -> list[str]:
         return self.ssh.terminal_argv(argv)
 
-    def fp_cli(self, table: str) -> Json:
-        return self.json(["fp-cli", "-j", *table.split()])
+    @property
+    def fp_cli_command(self) -> list[str]:
+        return ["fp-cli"]
 
     def kill(self, daemon: str) -> None:
         self.run(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", f"{daemon}.service"])
@@ -131,10 +133,8 @@ class VmLab(Lab):
     def destroy(self) -> None:
         """Pull the plug, if it's running."""
         if self.domain is not None:
-            try:
+            with suppress(libvirt.libvirtError):
                 self.domain.destroy()
-            except libvirt.libvirtError:
-                pass
             self.domain = None
 
     def boot(self) -> None:

@@ -1,10 +1,11 @@
 """Links and hosts: bridges, veth pairs and TAPs in namespaces.
 
-The rack namespace `lab-<name>` has one bridge per link; hosts and (in the container form) the appliance have
-namespaces of their own, joined by veth pairs. The machine's own network namespace is never touched.
+The rack namespace `lab-<name>` has one bridge per link; hosts and (in the container form) the
+appliance have namespaces of their own, joined by veth pairs. The machine's own network namespace is
+never touched.
 
-A wire carries whole frames: veth and bridges would otherwise hand over packets longer than the MTU and with partial
-checksums, which no real NIC would, so offloads are off on both sides.
+A wire carries whole frames: veth and bridges would otherwise hand over packets longer than the MTU
+and with partial checksums, which no real NIC would, so offloads are off on both sides.
 """
 
 from lab.netns import create, in_namespace, ip_batch, namespace, sysctl

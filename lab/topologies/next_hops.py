@@ -1,14 +1,15 @@
-"""Two hosts, and a network that can be reached through either of two next hops: the forwarding suites.
+r"""Two hosts, and a network that can be reached through either of two next hops.
 
       h1                        appliance                        h2
     192.0.2.2/24     left     p1        p2      right     198.51.100.2/24
     2001:db8:1::2/64 ------- .1 ::1   .1 ::1 -----+------ 2001:db8:2::2/64
-                                                  |              \\
-                                                  |               far: 203.0.113.1, 2001:db8:f::1
-                                                  |              /
+                                                  |             \
+                                                  |              far: 203.0.113.1, 2001:db8:f::1
+                                                  |             /
                                                   +------ 198.51.100.3/24
                                                           2001:db8:2::3/64
                                                                  h3
+The suites on forwarding use it.
 """
 
 from dataclasses import replace
@@ -39,7 +40,7 @@ TOPOLOGY = replace(
     appliance=replace(
         two_hosts.TOPOLOGY.appliance,
         routes=(
-            Route(destination="203.0.113.0/24", via="198.51.100.2"),
+            Route(destination="203.0.113.0/25", via="198.51.100.2"),
             Route(destination="2001:db8:f::/64", via="2001:db8:2::2"),
         ),
     ),

@@ -1,10 +1,12 @@
-"""No hosts: a virtual machine with every kind of NIC, for tests that this machine's own kernel can't run.
+"""A virtual machine with every kind of NIC, for tests that this machine's own kernel can't run.
 
-        virtual machine
-  p1          p2          p3
-virtio      virtio       igb (SR-IOV)
-  |           |           |
-  +-- cable --+         spare
+              virtual machine
+        p1          p2          p3
+      virtio      virtio       igb (SR-IOV)
+        |           |           |
+        +-- cable --+         spare
+
+No hosts: the tests run in the machine itself.
 """
 
 from lab.topology import Appliance, Link, NicModel, Port, Topology

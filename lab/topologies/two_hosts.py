@@ -1,8 +1,10 @@
-"""Two hosts, one on each side of the appliance: what `make run` shows.
+"""Two hosts, one on each side of the appliance.
 
-  h1                        appliance                        h2
-192.0.2.2/24     left     p1        p2      right     198.51.100.2/24
-2001:db8:1::2/64 ------- .1 ::1   .1 ::1 ------------ 2001:db8:2::2/64
+      h1                        appliance                        h2
+    192.0.2.2/24     left     p1        p2      right     198.51.100.2/24
+    2001:db8:1::2/64 ------- .1 ::1   .1 ::1 ------------ 2001:db8:2::2/64
+
+What `make run` shows.
 """
 
 from lab.topology import Appliance, Host, Link, Port, Route, Topology
