@@ -39,9 +39,8 @@ def test_a_wrong_location_is_an_error_with_a_hint(text):
 
 
 def trial(**changes):
-    values = dict(
-        asked_pps=1000, asked_seconds=10, wall_seconds=10.1, sent=10000, received=10000, errors=0
-    )
+    values = {"asked_pps": 1000, "asked_seconds": 10, "wall_seconds": 10.1}
+    values |= {"sent": 10000, "received": 10000, "errors": 0}
     return Trial(**(values | changes))
 
 
