@@ -8,7 +8,7 @@ enum fpc_iface_flags {
 	FPC_IFACE_UP = 1 << 0,      /* IFF_UP */
 	FPC_IFACE_RUNNING = 1 << 1, /* operational: IFF_LOWER_UP */
 	FPC_IFACE_FORWARD4 = 1 << 2, /* net.ipv4.conf.NAME.forwarding */
-	FPC_IFACE_FORWARD6 = 1 << 3, /* net.ipv6.conf.NAME.forwarding */
+	FPC_IFACE_FORWARD6 = 1 << 3, /* net.ipv6.conf.all.forwarding (NAME's own doesn't count), IPv6 not disabled */
 	FPC_IFACE_RPF = 1 << 4,      /* max(all, NAME).rp_filter != 0: IPv4 packets received here take Linux */
 	FPC_IFACE_LOOPBACK = 1 << 5,
 	FPC_IFACE_SLAVE = 1 << 6,   /* enslaved (bridge, bond, VRF device): packets received here take Linux */

@@ -13,7 +13,7 @@ struct fpc_neigh {
 	uint8_t addr[16]; /* network byte order; IPv4: first 4 bytes, rest 0 */
 	uint32_t flags;   /* none yet */
 	uint8_t mac[6];
-	uint16_t state; /* NUD_*; for people */
+	uint16_t state; /* NUD_PERMANENT, NUD_NOARP, else NUD_REACHABLE whichever timed state; for people */
 };
 static_assert(sizeof(struct fpc_neigh) == 40);
 #define FPC_NEIGH_KEY_SIZE 28

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A feature's part in cmgrd: which parts of the kernel's state it follows, and what they mean in FPC.
+
+`gate/features/<name>/cmgr.py` has a subclass of Feature called `Sync`; a feature without that file has no such part.
+Shared code names no feature.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from importlib import import_module
+from typing import ClassVar
+
+from sluice.cmgrd.kernel import Family, Message
+from sluice.cmgrd.objects import Objects
+from sluice.fpc import FEATURES
+
+
+class Mirror[K, V](dict[K, V]):
+    """The kernel's objects of one kind. A dump marks them stale, refreshes those it finds and sweeps the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stale: set[K] = set()
+
+    def begin(self) -> None:
+        self.stale = set(self)
+
+    def put(self, key: K, value: V) -> V | None:
+        """Returns what was there."""
+        self.stale.discard(key)
+        old = self.get(key)
+        self[key] = value
+        return old
+
+    def end(self) -> list[K]:
+        """What the dump didn't find; the caller drops each."""
+        stale, self.stale = self.stale, set()
+        return [key for key in stale if key in self]
+
+    def abandon(self) -> None:
+        self.stale = set()
+
+
+class Feature:
+    """Pure: messages in, `self.set` and `self.delete` out, no IO.
+
+    A dump of a family calls begin, handle with `dumped` for each object in the kernel's order, and end; abandon instead
+    of end if the dump broke off. No other message of that family comes in between. `late` marks a message that may be
+    older than what the last dump of its family saw.
+    """
+
+    key_size: ClassVar[int]
+    families: ClassVar[frozenset[Family]]
+
+    def __init__(
+        self, *, name: str, number: int, objects: Objects, redump: Callable[[Family, str], None]
+    ) -> None:
+        self.name = name
+        self.number = number
+        self.objects = objects
+        self.wanted = objects.add_feature(number)
+        # Asks for a dump of a family, soon; the text says why.
+        self.redump = redump
+        # For the debug log: what changed, and how.
+        self.report: Callable[[str, str], None] | None = None
+
+    def begin(self, family: Family) -> None:
+        raise NotImplementedError
+
+    def handle(self, message: Message, *, dumped: bool, late: bool) -> None:
+        raise NotImplementedError
+
+    def end(self, family: Family) -> None:
+        raise NotImplementedError
+
+    def abandon(self, family: Family) -> None:
+        raise NotImplementedError
+
+    def describe(self, key: bytes, body: bytes | None) -> str:
+        """An object, for the log."""
+        raise NotImplementedError
+
+    def set(self, body: bytes) -> None:
+        key = body[: self.key_size]
+        if self.objects.set(self.number, key, body) and self.report:
+            self.report(self.describe(key, body), "set")
+
+    def delete(self, key: bytes) -> None:
+        if self.objects.delete(self.number, key) and self.report:
+            self.report(self.describe(key, None), "deleted")
+
+
+def load(objects: Objects, redump: Callable[[Family, str], None]) -> list[Feature]:
+    """The features that have a part here, in features.def's order."""
+    features = []
+    for name, feature in FEATURES.items():
+        module = f"sluice.features.{name}.cmgr"
+        if importlib.util.find_spec(module) is not None:
+            sync: type[Feature] = import_module(module).Sync
+            features.append(sync(name=name, number=feature.id, objects=objects, redump=redump))
+    return features

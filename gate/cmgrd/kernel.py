@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the kernel says over Netlink, as typed values.
+
+Addresses are bytes in network byte order, 4 or 16 of them; a prefix's bits beyond its length are 0.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+AF_UNSPEC, AF_INET, AF_BRIDGE, AF_INET6 = 0, 2, 7, 10
+
+IFF_UP = 0x1
+IFF_LOOPBACK = 0x8
+IFF_POINTOPOINT = 0x10
+IFF_NOARP = 0x80
+IFF_LOWER_UP = 0x10000
+
+NUD_REACHABLE, NUD_STALE, NUD_DELAY, NUD_PROBE = 0x02, 0x04, 0x08, 0x10
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
+NTF_PROXY = 0x08
+
+RTN_UNICAST, RTN_LOCAL, RTN_MULTICAST = 1, 2, 5
+RTNH_F_DEAD, RTNH_F_ONLINK, RTNH_F_LINKDOWN = 0x01, 0x04, 0x10
+RT_TABLE_DEFAULT, RT_TABLE_MAIN, RT_TABLE_LOCAL = 253, 254, 255
+
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
+
+# Netconf.ifindex of net.ipv4.conf.all and of net.ipv4.conf.default.
+NETCONF_ALL, NETCONF_DEFAULT = -1, -2
+
+
+class Family(StrEnum):
+    """A part of the kernel's state that is dumped, and dumped again, by itself."""
+
+    LINK = "link"
+    ADDRESS = "address"
+    NETCONF = "netconf"
+    QDISC = "qdisc"
+    RULE = "rule"
+    CHAIN = "chain"
+    POLICY = "policy"
+    NEIGH = "neigh"
+    NEXTHOP = "nexthop"
+    ROUTE4 = "route4"
+    ROUTE6 = "route6"
+
+
+class Change(IntEnum):
+    """What a message says about its object."""
+
+    NEW = 0  # is there, as given
+    DELETED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """RTM_NEWLINK. `lower`: interface index of the device below, 0 if none or in another namespace."""
+
+    ifindex: int
+    name: str
+    flags: int  # IFF_*
+    mtu: int
+    mac: bytes  # b"" for a device without
+    kind: str  # "" for a device without
+    master: int
+    lower: int
+    mtu6: int  # 0: IPv6 doesn't run on it
+    disable_ipv6: bool
+    xdp: bool  # a program is attached
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """RTM_NEWADDR."""
+
+    family: int
+    ifindex: int
+    plen: int
+    address: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Netconf:
+    """RTM_NEWNETCONF: net.ipv4.conf.* or net.ipv6.conf.* of a device. None: the message doesn't tell, as before."""
+
+    family: int
+    ifindex: int  # or NETCONF_ALL, NETCONF_DEFAULT
+    forwarding: bool | None
+    rp_filter: int | None
+    ignore_linkdown: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Qdisc:
+    """RTM_NEWQDISC."""
+
+    ifindex: int
+    handle: int
+    parent: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """RTM_NEWRULE. `plain`: all packets look up `table`, no selector, no other action."""
+
+    family: int
+    priority: int
+    table: int
+    plain: bool
+    l3mdev: bool  # looks up the table of a packet's VRF device, if it has one
+    identity: bytes  # the message, to tell rules of one priority apart
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """NFT_MSG_NEWCHAIN. `family`: NFPROTO_*; `hook`: of the netfilter core, -1 if none leads to the chain."""
+
+    family: int
+    table: str
+    name: str
+    hook: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """XFRM_MSG_NEWPOLICY."""
+
+    family: int
+    index: int
+    direction: int  # XFRM_POLICY_IN, _OUT, _FWD: 0, 1, 2; more: of a socket
+
+
+@dataclass(frozen=True, slots=True)
+class Neigh:
+    """RTM_NEWNEIGH."""
+
+    family: int
+    ifindex: int
+    address: bytes
+    state: int  # NUD_*
+    flags: int  # NTF_*
+    mac: bytes  # b"": not known
+
+
+@dataclass(frozen=True, slots=True)
+class NextHopObject:
+    """RTM_NEWNEXTHOP: only its number; routes that use it carry its content."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """One of a route's next hops. `family` 0: no gateway."""
+
+    ifindex: int
+    family: int
+    gateway: bytes
+    flags: int  # RTNH_F_*
+    weight: int  # 1 and more
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """RTM_NEWROUTE.
+
+    `unknown` says what of it the fast path can't follow, "" if nothing. `rest` is what tells it apart from another
+    route to the same prefix with the same metric, and isn't said by the other fields.
+    """
+
+    family: int
+    table: int
+    metric: int
+    dst: bytes
+    plen: int
+    tos: int
+    type: int  # RTN_*
+    protocol: int
+    nexthops: tuple[NextHop, ...]
+    unknown: str
+    rest: bytes
+
+
+Object = Link | Address | Netconf | Qdisc | Rule | Chain | Policy | Neigh | NextHopObject | Route
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A decoded Netlink message. `value` None: something of the family changed, only a dump tells what."""
+
+    family: Family
+    change: Change
+    name: str  # RTM_NEWROUTE, ...
+    flags: int  # NLM_F_*
+    value: Object | None

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The edge to the kernel: Netlink sockets that hear what changes, and dumps.
+
+Changes come over several sockets, so that a flood of routes doesn't cost the links. Each has a buffer of its own; when
+the kernel finds it full (ENOBUFS) it has thrown something away, and the families of that socket are dumped again.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sluice.cmgrd import wire
+from sluice.cmgrd.kernel import AF_INET, AF_INET6, Family
+from sluice.cmgrd.wire import NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM
+
+log = logging.getLogger("cmgrd")
+
+SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
+SO_RCVBUFFORCE = 33
+MIB = 1 << 20
+RECEIVE = 1 << 16
+
+# What a kernel says that lacks the protocol, the family or its module.
+ABSENT = {errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL}
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Which changes one socket hears."""
+
+    protocol: int
+    families: tuple[Family, ...]
+    groups: tuple[int, ...]  # multicast groups, numbered from 1
+    buffer: int  # bytes; used only when full
+
+
+CHANNELS = (
+    Channel(
+        NETLINK_ROUTE,
+        (
+            Family.LINK,
+            Family.ADDRESS,
+            Family.NETCONF,
+            Family.QDISC,
+            Family.RULE,
+            Family.NEXTHOP,
+        ),
+        # link, IPv6 link information, addresses, netconf, tc, rules, next hop objects
+        (1, 12, 5, 9, 24, 25, 4, 8, 19, 32),
+        8 * MIB,
+    ),
+    Channel(NETLINK_ROUTE, (Family.NEIGH,), (3,), 8 * MIB),
+    Channel(NETLINK_ROUTE, (Family.ROUTE4,), (7,), 32 * MIB),
+    Channel(NETLINK_ROUTE, (Family.ROUTE6,), (11,), 32 * MIB),
+    Channel(NETLINK_NETFILTER, (Family.CHAIN,), (7,), MIB),
+    Channel(NETLINK_XFRM, (Family.POLICY,), (4,), MIB),
+)
+
+Request = tuple[int, int, bytes]  # protocol, type, payload
+
+EXT_MASK = struct.pack("=HHI", 8, wire.IFLA_EXT_MASK, wire.RTEXT_FILTER_SKIP_STATS)
+REQUESTS: dict[Family, tuple[Request, ...]] = {
+    Family.LINK: ((NETLINK_ROUTE, 18, bytes(16) + EXT_MASK),),
+    Family.NETCONF: tuple(
+        (NETLINK_ROUTE, 82, struct.pack("=Bxxx", family)) for family in (AF_INET, AF_INET6)
+    ),
+    Family.QDISC: ((NETLINK_ROUTE, 38, bytes(20)),),
+    Family.RULE: tuple(
+        (NETLINK_ROUTE, 34, struct.pack("=B11x", family)) for family in (AF_INET, AF_INET6)
+    ),
+    Family.NEIGH: ((NETLINK_ROUTE, 30, bytes(12)),),
+    Family.ROUTE4: ((NETLINK_ROUTE, 26, struct.pack("=B11x", AF_INET)),),
+    Family.ROUTE6: ((NETLINK_ROUTE, 26, struct.pack("=B11x", AF_INET6)),),
+    Family.CHAIN: ((NETLINK_NETFILTER, 10 << 8 | 4, bytes(4)),),
+    Family.POLICY: ((NETLINK_XFRM, 0x15, bytes(64)),),
+}
+
+
+class NetlinkError(Exception):
+    """The kernel refused; `code` is the errno."""
+
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(f"{what}: {os.strerror(code)}")
+        self.code = code
+
+
+def open_socket(protocol: int, buffer: int) -> socket.socket:
+    """A non-blocking Netlink socket; OSError if the kernel hasn't the protocol."""
+    opened = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol
+    )
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
+    except PermissionError:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    opened.bind((0, 0))
+    return opened
+
+
+class Listener:
+    """Hears the changes of one channel."""
+
+    def __init__(self, channel: Channel, opened: socket.socket) -> None:
+        self.channel = channel
+        self.socket = opened
+        self.room = bytearray(RECEIVE)
+
+    @classmethod
+    def open(cls, channel: Channel, buffer: int = 0) -> "Listener | None":
+        """None if this kernel has nothing of the kind. Raises NetlinkError."""
+        try:
+            opened = open_socket(channel.protocol, buffer or channel.buffer)
+        except OSError as error:
+            if error.errno in ABSENT:
+                log.debug("this kernel has no Netlink protocol %d", channel.protocol)
+                return None
+            raise NetlinkError(error.errno or 0, f"Netlink protocol {channel.protocol}") from error
+        for group in channel.groups:
+            try:
+                opened.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+            except OSError as error:
+                if error.errno in ABSENT:
+                    log.debug("this kernel has no group %d of %d", group, channel.protocol)
+                    continue
+                opened.close()
+                what = f"group {group} of Netlink protocol {channel.protocol}"
+                raise NetlinkError(error.errno or 0, what) from error
+        return cls(channel, opened)
+
+    def read(self, most: int) -> tuple[list[bytes], bool]:
+        """Up to `most` datagrams that wait, and whether something before or between them was lost."""
+        found: list[bytes] = []
+        lost = False
+        while len(found) < most:
+            try:
+                size, sender = self.socket.recvfrom_into(self.room)
+            except BlockingIOError:
+                break
+            except InterruptedError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                lost = True
+                continue
+            if sender[0] != 0:
+                continue  # another process pretends to be the kernel
+            if size == RECEIVE:
+                lost = True  # cut off
+                continue
+            found.append(bytes(memoryview(self.room)[:size]))
+        return found, lost
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def answers(data: bytes, what: str) -> Iterator[tuple[int, int, int, int, bool]]:
+    """(type, flags, start, end, last) of each message of a dump. Raises NetlinkError, MalformedError."""
+    for kind, flags, _, at, end in wire.messages(data):
+        if kind in (wire.NLMSG_ERROR, wire.NLMSG_DONE):
+            code = -wire.I32.unpack_from(data, at)[0] if end - at >= 4 else 0
+            if code > 0:
+                raise NetlinkError(code, what)
+            yield kind, flags, at, end, True
+            return
+        if kind == wire.NLMSG_OVERRUN:
+            raise NetlinkError(errno.ENOBUFS, what)
+        if kind != wire.NLMSG_NOOP:
+            yield kind, flags, at, end, False
+
+
+async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], None]) -> bool:
+    """Dump a family; `feed` gets (protocol, type, flags, data, start, end) of each message.
+
+    Whether it's complete: False if the kernel says that what was dumped changed meanwhile. A kernel without that family
+    has none of it: complete. Others run between two datagrams. Raises NetlinkError, MalformedError.
+    """
+    loop = asyncio.get_running_loop()
+    complete = True
+    for protocol, kind, payload in REQUESTS[family]:
+        try:
+            opened = open_socket(protocol, MIB)
+        except OSError as error:
+            if error.errno in ABSENT:
+                continue
+            raise NetlinkError(error.errno or 0, f"dump of {family}") from error
+        with opened:
+            head = wire.NLMSG.pack(
+                wire.NLMSG.size + len(payload), kind, wire.NLM_F_REQUEST | wire.NLM_F_DUMP, 1, 0
+            )
+            opened.send(head + payload)
+            last = False
+            while not last:
+                try:
+                    data = await loop.sock_recv(opened, RECEIVE)
+                    for answer, flags, at, end, last in answers(data, f"dump of {family}"):
+                        if flags & wire.NLM_F_DUMP_INTR:
+                            complete = False
+                        if not last:
+                            feed(protocol, answer, flags, data, at, end)
+                except NetlinkError as error:
+                    if error.code in ABSENT:
+                        log.debug("this kernel has no such thing: %s", error)
+                        break
+                    raise
+                except OSError as error:
+                    raise NetlinkError(error.errno or 0, f"dump of {family}") from error
+                await asyncio.sleep(0)
+    return complete

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What goes into the core, as JSON lines: written by `cmgrd --record`, read by the golden tests.
+
+    {"do": "begin", "family": "route4"}
+    {"do": "message", "name": "RTM_NEWROUTE", "protocol": 0, "type": 24, "flags": 2, "late": false, "hex": "..."}
+    {"do": "end", "complete": true}
+    {"do": "lose", "families": ["route4"], "reason": "ENOBUFS"}
+
+A message between begin and end belongs to the dump. `hex` is the payload, without the nlmsghdr.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from sluice.cmgrd import wire
+from sluice.cmgrd.core import Core
+from sluice.cmgrd.kernel import Family
+
+
+class RecordedCore(Core):
+    """A core that writes down what it's given, before it acts on it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.file = path.open("w", buffering=1)
+
+    def write(self, **entry: object) -> None:
+        self.file.write(json.dumps(entry) + "\n")
+
+    def begin(self, family: Family) -> None:
+        self.write(do="begin", family=family)
+        super().begin(family)
+
+    def end(self, *, complete: bool) -> None:
+        self.write(do="end", complete=complete)
+        super().end(complete=complete)
+
+    def lose(self, families: Iterable[Family], reason: str) -> None:
+        families = list(families)
+        self.write(do="lose", families=families, reason=reason)
+        super().lose(families, reason)
+
+    def message(
+        self, protocol: int, kind: int, flags: int, data: bytes, at: int, end: int, *, late: bool
+    ) -> None:
+        self.write(
+            do="message",
+            name=wire.type_name(protocol, kind),
+            protocol=protocol,
+            type=kind,
+            flags=flags,
+            late=late,
+            hex=data[at:end].hex(),
+        )
+        super().message(protocol, kind, flags, data, at, end, late=late)
+
+
+def replay(core: Core, line: str) -> str:
+    """Give the core one recorded step; returns what it was, for people."""
+    entry = json.loads(line)
+    match entry["do"]:
+        case "begin":
+            core.begin(Family(entry["family"]))
+            return f"begin {entry['family']}"
+        case "end":
+            core.end(complete=entry["complete"])
+            return "end" if entry["complete"] else "end, interrupted"
+        case "lose":
+            core.lose([Family(name) for name in entry["families"]], entry["reason"])
+            return f"lose {', '.join(entry['families'])}"
+        case "message":
+            data = bytes.fromhex(entry["hex"])
+            core.message(
+                entry["protocol"],
+                entry["type"],
+                entry["flags"],
+                data,
+                0,
+                len(data),
+                late=entry["late"],
+            )
+            return str(entry["name"])
+        case other:
+            raise ValueError(f"an unknown step: {other}")

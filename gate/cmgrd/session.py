@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The edge to fpmd: one FPC connection that is made again whenever it breaks.
+
+After HELLO comes a full sync (SYNC_BEGIN 0, every wanted object, SYNC_END 0), which also tells a restarted fpmd that
+it knows all; then single changes as they come. What is on its way is bounded: the last frame of a batch asks for an
+answer, at most two batches are unanswered, and meanwhile changes coalesce in `Objects`.
+"""
+
+import asyncio
+import errno
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sluice.cmgrd.objects import Frame, Objects
+from sluice.fpc import Client, FpcError, RefusedError, Role, Verb
+
+log = logging.getLogger("cmgrd")
+
+BATCH = 1024
+RETRY_FIRST, RETRY_MOST = 0.05, 1.0  # seconds between attempts to connect
+# How long another cmgrd may hold the seat: one that was killed is gone at once.
+SEAT_TAKEN = 5.0
+WARNINGS = 20  # refusals that get a line each, from one sync to the next
+
+
+class SeatTakenError(Exception):
+    """Another cmgrd serves this fpmd."""
+
+
+class Session:
+    """`resync`: numbers of features that fpmd is to be given again as a whole; 0 for all."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        path: Path,
+        *,
+        order: Iterable[int],
+        describe: Callable[[int, bytes], str],
+        on_synced: Callable[[int], None],
+    ) -> None:
+        self.objects = objects
+        self.path = path
+        self.order = list(order)
+        self.describe = describe
+        self.on_synced = on_synced
+        self.ready = asyncio.Event()  # all of the kernel's state is known
+        self.work = asyncio.Event()
+        self.resync: set[int] = set()
+        self.counts: Counter[str] = Counter()
+        objects.on_change = self.work.set
+        self.synced = False  # on this connection
+        self.refused = 0  # since the last sync
+        # What fpmd may still complain about, by the frame's number.
+        self.sent: dict[int, Frame] = {}
+        self.answer: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve fpmd until cancelled. Raises SeatTakenError."""
+        loop = asyncio.get_running_loop()
+        delay, told, taken_since = RETRY_FIRST, "", 0.0
+        while True:
+            await self.ready.wait()
+            self.synced = False
+            reason = "fpmd closed the connection"
+            try:
+                await self.serve()
+            except RefusedError as error:
+                reason = str(error)
+                if error.errno == errno.EBUSY:
+                    taken_since = taken_since or loop.time()
+                    if loop.time() - taken_since > SEAT_TAKEN:
+                        raise SeatTakenError(error.text) from error
+            except FpcError as error:
+                reason = str(error)
+            if self.synced:
+                delay, told, taken_since = RETRY_FIRST, "", 0.0
+            if reason != told:  # once, not each time
+                log.warning("%s", reason)
+                told = reason
+            self.counts["connections_lost"] += 1
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RETRY_MOST)
+
+    async def serve(self) -> None:
+        """One connection, until it ends: raises FpcError."""
+        async with await Client.connect(self.path, Role.SYNC, name="cmgrd") as client:
+            client.on_refused = self.complain
+            talking = asyncio.create_task(self.talk(client))
+            losing = asyncio.create_task(client.lost.wait())
+            tasks = [talking, losing]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self.objects.listening = False
+                self.objects.changed.clear()
+                if self.answer:
+                    tasks.append(self.answer)
+                    self.answer = None
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                self.sent.clear()
+            if not talking.cancelled() and (error := talking.exception()):
+                raise error
+            raise client.error
+
+    async def talk(self, client: Client) -> None:
+        # From here on every change is kept until it's told.
+        self.objects.listening = True
+        self.resync = {0}
+        while True:
+            if self.resync:
+                wanted = [0] if 0 in self.resync else sorted(self.resync)
+                self.resync = set()
+                await self.sync(client, wanted)
+            elif self.objects.changed:
+                await self.send(client, self.objects.take(BATCH))
+            else:
+                self.work.clear()
+                await self.work.wait()
+
+    async def sync(self, client: Client, features: list[int]) -> None:
+        """Tell all objects of these features (0: of all), and that there are no others."""
+        start = asyncio.get_running_loop().time()
+        self.refused = 0
+        count = 0
+        for feature in features:
+            client.post(Verb.SYNC_BEGIN, feature)
+            for number in self.order if feature == 0 else [feature]:
+                objects = self.objects.wanted.get(number, {})
+                keys = list(objects)
+                for first in range(0, len(keys), BATCH):
+                    some = keys[first : first + BATCH]
+                    # What has gone meanwhile isn't mentioned, and swept.
+                    frames = [Frame(number, key, objects[key]) for key in some if key in objects]
+                    count += len(frames)
+                    await self.send(client, frames)
+            await client.request(Verb.SYNC_END, feature)
+        self.synced = True
+        self.counts["syncs"] += 1
+        seconds = asyncio.get_running_loop().time() - start
+        log.info("fpmd has all %d objects, told in %.3f s", count, seconds)
+        self.on_synced(count)
+
+    async def send(self, client: Client, frames: list[Frame]) -> None:
+        """Send one batch, once the one before the last has been answered."""
+        if not frames:
+            return
+        for frame in frames[:-1]:
+            seq = client.post(frame_verb(frame), frame.feature, frame_body(frame))
+            self.sent[seq] = frame
+        before, self.answer = self.answer, asyncio.create_task(self.finish(client, frames[-1]))
+        await asyncio.sleep(0)  # so that the last one is posted now
+        if before:
+            await before
+
+    async def finish(self, client: Client, frame: Frame) -> None:
+        """Send a batch's last frame; its answer says that those before it are done, too."""
+        last = client.seq + 1
+        try:
+            await client.request(frame_verb(frame), frame.feature, frame_body(frame))
+        except RefusedError as error:
+            self.sent[error.seq] = frame
+            self.complain(error)
+        for seq in [seq for seq in self.sent if seq <= last]:
+            del self.sent[seq]
+
+    def complain(self, error: RefusedError) -> None:
+        """An object that fpmd didn't take; it keeps it in view (`fp-cli refused`)."""
+        self.counts["refused"] += 1
+        self.refused += 1
+        if self.refused > WARNINGS:
+            return
+        frame = self.sent.get(error.seq)
+        what = self.describe(frame.feature, frame.key) if frame else f"feature {error.feature}"
+        log.warning("fpmd refused %s: %s", what, error)
+        if self.refused == WARNINGS:
+            log.warning("more refusals aren't logged; see `fp-cli refused`")
+
+
+def frame_verb(frame: Frame) -> int:
+    return Verb.DEL if frame.body is None else Verb.SET
+
+
+def frame_body(frame: Frame) -> bytes:
+    """As sent: fpmd fills in the zeros at the end. The key is never shortened."""
+    if frame.body is None:
+        return frame.key
+    return frame.key + frame.body[len(frame.key) :].rstrip(b"\0")

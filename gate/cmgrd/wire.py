@@ -1,0 +1,474 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Netlink's wire format: from bytes to kernel.Message. Pure, and strict where it matters: what is too short or runs
+over its end is refused, what is merely unknown is passed over or makes the object one that Linux keeps for itself.
+
+Not pyroute2: its import alone takes longer than cmgrd's whole start, most of all under emulation, and a route takes it
+ten times as long. Tests hold the two against each other.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+
+from sluice.cmgrd.kernel import (
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    Address,
+    Chain,
+    Change,
+    Family,
+    Link,
+    Message,
+    Neigh,
+    Netconf,
+    NextHop,
+    NextHopObject,
+    Object,
+    Policy,
+    Qdisc,
+    Route,
+    Rule,
+)
+
+NETLINK_ROUTE, NETLINK_XFRM, NETLINK_NETFILTER = 0, 6, 12
+
+NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 1, 2, 3, 4
+NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
+
+NLMSG = struct.Struct("=IHHII")  # nlmsghdr
+NLA = struct.Struct("=HH")  # nlattr
+IFINFO = struct.Struct("=BxHiII")
+IFADDR = struct.Struct("=BBBBI")
+NDMSG = struct.Struct("=BxxxiHBB")
+RTMSG = struct.Struct("=BBBBBBBBI")
+RTNEXTHOP = struct.Struct("=HBBi")
+RULEHDR = struct.Struct("=BBBBBxxBI")
+TCMSG = struct.Struct("=BxxxiIII")
+NFGEN = struct.Struct("=BBH")
+U16, U32, I32, BE32 = (
+    struct.Struct("=H"),
+    struct.Struct("=I"),
+    struct.Struct("=i"),
+    struct.Struct(">I"),
+)
+
+NLA_TYPE_MASK = 0x3FFF
+ADDRESS_SIZE = {AF_INET: 4, AF_INET6: 16}
+
+
+class MalformedError(Exception):
+    """The message breaks Netlink's or its type's rules."""
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Cut a datagram into (type, flags, seq, start, end) of each message's payload. Raises MalformedError."""
+    at, size = 0, len(data)
+    while at < size:
+        if size - at < NLMSG.size:
+            raise MalformedError(f"{size - at} bytes left over")
+        length, kind, flags, seq, _ = NLMSG.unpack_from(data, at)
+        if not NLMSG.size <= length <= size - at:
+            raise MalformedError(f"message type {kind} of {length} bytes, {size - at} there")
+        yield kind, flags, seq, at + NLMSG.size, at + length
+        at += (length + 3) & ~3
+
+
+def attributes(data: bytes, at: int, end: int) -> dict[int, bytes]:
+    """The attributes in data[at:end] by type; of two of one type the last counts, as in the kernel."""
+    found = {}
+    while end - at >= 4:
+        length, kind = NLA.unpack_from(data, at)
+        if not 4 <= length <= end - at:
+            raise MalformedError(
+                f"attribute {kind & NLA_TYPE_MASK} of {length} bytes, {end - at} there"
+            )
+        found[kind & NLA_TYPE_MASK] = data[at + 4 : at + length]
+        at += (length + 3) & ~3
+    if at < end:
+        raise MalformedError(f"{end - at} bytes left over behind the attributes")
+    return found
+
+
+def nested(data: bytes) -> dict[int, bytes]:
+    return attributes(data, 0, len(data))
+
+
+def number(data: bytes | None, default: int = 0) -> int:
+    """A u8, u16 or u32."""
+    if data is None:
+        return default
+    if len(data) not in (1, 2, 4):
+        raise MalformedError(f"a number of {len(data)} bytes")
+    return int.from_bytes(data, "little" if U16.pack(1)[0] else "big")
+
+
+def signed(data: bytes | None, default: int = 0) -> int:
+    if data is None:
+        return default
+    if len(data) != 4:
+        raise MalformedError(f"a number of {len(data)} bytes")
+    return int(I32.unpack(data)[0])
+
+
+def text(data: bytes | None) -> str:
+    return (data or b"").split(b"\0", 1)[0].decode(errors="replace")
+
+
+def address(family: int, data: bytes) -> bytes:
+    if len(data) != ADDRESS_SIZE[family]:
+        raise MalformedError(f"an address of {len(data)} bytes in family {family}")
+    return data
+
+
+def head(layout: struct.Struct, data: bytes, at: int, end: int) -> tuple[int, ...]:
+    if end - at < layout.size:
+        raise MalformedError(f"{end - at} bytes, the fixed part has {layout.size}")
+    return layout.unpack_from(data, at)
+
+
+# --- links
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
+IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_LINK_NETNSID, IFLA_XDP = 18, 26, 29, 37, 43
+IFLA_INFO_KIND, IFLA_INET6_CONF, IFLA_XDP_ATTACHED = 1, 2, 2
+RTEXT_FILTER_SKIP_STATS = 8
+DEVCONF_MTU6, DEVCONF_DISABLE_IPV6 = 2, 26
+
+
+def link(data: bytes, at: int, end: int) -> Object | None:
+    family, _, ifindex, flags, _ = head(IFINFO, data, at, end)
+    if family == AF_INET6:
+        return None  # MTU or flags of IPv6 changed: the whole link tells
+    if family != AF_UNSPEC or ifindex <= 0:
+        raise IgnoredError  # a bridge port's view of it
+    a = attributes(data, at + IFINFO.size, end)
+    mtu6, disable_ipv6 = 0, True
+    inet6 = nested(a[IFLA_AF_SPEC]).get(AF_INET6) if IFLA_AF_SPEC in a else None
+    if inet6 is not None:
+        conf = nested(inet6).get(IFLA_INET6_CONF, b"")
+        if len(conf) >= 4 * (DEVCONF_DISABLE_IPV6 + 1):
+            mtu6 = I32.unpack_from(conf, 4 * DEVCONF_MTU6)[0]
+            disable_ipv6 = I32.unpack_from(conf, 4 * DEVCONF_DISABLE_IPV6)[0] != 0
+    return Link(
+        ifindex=ifindex,
+        name=text(a.get(IFLA_IFNAME)),
+        flags=flags,
+        mtu=number(a.get(IFLA_MTU)),
+        mac=a.get(IFLA_ADDRESS, b""),
+        kind=text(nested(a[IFLA_LINKINFO]).get(IFLA_INFO_KIND)) if IFLA_LINKINFO in a else "",
+        master=number(a.get(IFLA_MASTER)),
+        lower=0 if IFLA_LINK_NETNSID in a else number(a.get(IFLA_LINK)),
+        mtu6=mtu6,
+        disable_ipv6=disable_ipv6,
+        xdp=IFLA_XDP in a and number(nested(a[IFLA_XDP]).get(IFLA_XDP_ATTACHED)) != 0,
+    )
+
+
+# --- addresses, netconf
+
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+
+
+def ifaddr(data: bytes, at: int, end: int) -> Object:
+    family, plen, _, _, ifindex = head(IFADDR, data, at, end)
+    if family not in ADDRESS_SIZE:
+        raise IgnoredError
+    a = attributes(data, at + IFADDR.size, end)
+    local = a.get(IFA_LOCAL) or a.get(IFA_ADDRESS)
+    if local is None:
+        raise MalformedError("no address")
+    return Address(family, ifindex, plen, address(family, local))
+
+
+NETCONFA_IFINDEX, NETCONFA_FORWARDING, NETCONFA_RP_FILTER, NETCONFA_IGNORE_LINKDOWN = 1, 2, 3, 6
+
+
+def netconf(data: bytes, at: int, end: int) -> Object:
+    if end - at < 1:
+        raise MalformedError("no family")
+    family = data[at]
+    if family not in ADDRESS_SIZE:
+        raise IgnoredError
+    a = attributes(data, at + 4, end)
+    if NETCONFA_IFINDEX not in a:
+        raise MalformedError("no interface")
+
+    def value(kind: int) -> int | None:
+        return signed(a[kind]) if kind in a else None
+
+    forwarding, ignore = value(NETCONFA_FORWARDING), value(NETCONFA_IGNORE_LINKDOWN)
+    return Netconf(
+        family=family,
+        ifindex=signed(a[NETCONFA_IFINDEX]),
+        forwarding=None if forwarding is None else forwarding != 0,
+        rp_filter=value(NETCONFA_RP_FILTER),
+        ignore_linkdown=None if ignore is None else ignore != 0,
+    )
+
+
+# --- traffic control, rules
+
+TCA_KIND = 1
+
+
+def qdisc(data: bytes, at: int, end: int) -> Object:
+    _, ifindex, handle, parent, _ = head(TCMSG, data, at, end)
+    return Qdisc(
+        ifindex, handle, parent, text(attributes(data, at + TCMSG.size, end).get(TCA_KIND))
+    )
+
+
+FRA_PRIORITY, FRA_SUPPRESS_IFGROUP, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE = 6, 13, 14, 15
+FRA_PAD, FRA_L3MDEV, FRA_PROTOCOL = 18, 19, 21
+FRA_HARMLESS = {
+    FRA_PRIORITY,
+    FRA_SUPPRESS_IFGROUP,
+    FRA_SUPPRESS_PREFIXLEN,
+    FRA_TABLE,
+    FRA_PAD,
+    FRA_PROTOCOL,
+}
+FR_ACT_TO_TBL = 1
+FIB_RULE_UNRESOLVED = 4
+NOT_SET = 0xFFFFFFFF
+
+
+def rule(data: bytes, at: int, end: int) -> Object:
+    family, dst_len, src_len, tos, table, action, flags = head(RULEHDR, data, at, end)
+    if family not in ADDRESS_SIZE:
+        raise IgnoredError  # multicast routing
+    a = attributes(data, at + RULEHDR.size, end)
+    simple = (
+        (dst_len, src_len, tos, action) == (0, 0, 0, FR_ACT_TO_TBL)
+        and not flags & ~FIB_RULE_UNRESOLVED
+        and number(a.get(FRA_SUPPRESS_PREFIXLEN), NOT_SET) == NOT_SET
+        and number(a.get(FRA_SUPPRESS_IFGROUP), NOT_SET) == NOT_SET
+    )
+    l3mdev = number(a.get(FRA_L3MDEV)) != 0
+    return Rule(
+        family=family,
+        priority=number(a.get(FRA_PRIORITY)),
+        table=number(a.get(FRA_TABLE), table),
+        plain=simple and not l3mdev and a.keys() <= FRA_HARMLESS,
+        l3mdev=simple and l3mdev and a.keys() <= FRA_HARMLESS | {FRA_L3MDEV},
+        identity=data[at:end],
+    )
+
+
+# --- neighbours
+
+NDA_DST, NDA_LLADDR = 1, 2
+
+
+def neigh(data: bytes, at: int, end: int) -> Object:
+    family, ifindex, state, flags, _ = head(NDMSG, data, at, end)
+    if family not in ADDRESS_SIZE:
+        raise IgnoredError  # a bridge's forwarding database
+    a = attributes(data, at + NDMSG.size, end)
+    if NDA_DST not in a:
+        raise MalformedError("no address")
+    return Neigh(family, ifindex, address(family, a[NDA_DST]), state, flags, a.get(NDA_LLADDR, b""))
+
+
+# --- routes
+
+RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 2, 3, 4, 5, 6
+RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_FLOW, RTA_CACHEINFO = 7, 8, 9, 11, 12
+RTA_TABLE, RTA_VIA, RTA_PREF, RTA_EXPIRES, RTA_PAD, RTA_NH_ID = 15, 18, 20, 23, 24, 30
+# What needs nothing of the fast path. Flow is the realm: only classifiers on an interface look at it.
+RTA_KNOWN = {
+    RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_FLOW,
+    RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_PREF, RTA_EXPIRES, RTA_PAD, RTA_NH_ID,
+}  # fmt: skip
+RTA_KNOWN_HOP = {RTA_GATEWAY, RTA_VIA, RTA_FLOW}
+RTA_NAMES = {2: "source prefix", 19: "label swap", 22: "encapsulation", 21: "encapsulation"}
+RTM_F_CLONED = 0x200
+RTAX_LOCK, RTAX_MTU, RTAX_MAX_KNOWN = 1, 2, 17
+RTN_UNICAST = 1
+
+
+def next_hop(a: dict[int, bytes], family: int, ifindex: int, flags: int, weight: int) -> NextHop:
+    gateway, of = a.get(RTA_GATEWAY), family
+    if gateway is None and RTA_VIA in a:
+        via = a[RTA_VIA]
+        if len(via) < 2:
+            raise MalformedError("a gateway without family")
+        of, gateway = U16.unpack_from(via)[0], via[2:]
+        if of not in ADDRESS_SIZE:
+            raise MalformedError(f"a gateway of family {of}")
+    if gateway is None:
+        return NextHop(ifindex, 0, b"", flags & 0xFF, weight)
+    return NextHop(ifindex, of, address(of, gateway), flags & 0xFF, weight)
+
+
+def multipath(data: bytes, family: int, unknown: list[str]) -> tuple[NextHop, ...]:
+    hops, at, end = [], 0, len(data)
+    while end - at >= RTNEXTHOP.size:
+        length, flags, more, ifindex = RTNEXTHOP.unpack_from(data, at)
+        if not RTNEXTHOP.size <= length <= end - at:
+            raise MalformedError(f"a next hop of {length} bytes, {end - at} there")
+        a = attributes(data, at + RTNEXTHOP.size, at + length)
+        if not a.keys() <= RTA_KNOWN_HOP:
+            unknown.append(strange(a.keys() - RTA_KNOWN_HOP))
+        hops.append(next_hop(a, family, ifindex, flags, more + 1))
+        at += (length + 3) & ~3
+    if at < end:
+        raise MalformedError(f"{end - at} bytes left over behind the next hops")
+    return tuple(hops)
+
+
+def strange(kinds: set[int]) -> str:
+    return ", ".join(RTA_NAMES.get(kind, f"attribute {kind}") for kind in sorted(kinds))
+
+
+def route(data: bytes, at: int, end: int) -> Object:
+    family, plen, src_len, tos, table, protocol, scope, kind, flags = head(RTMSG, data, at, end)
+    if family not in ADDRESS_SIZE or flags & RTM_F_CLONED:
+        raise IgnoredError  # multicast routing, MPLS; a cached exception
+    size = ADDRESS_SIZE[family]
+    if plen > 8 * size:
+        raise MalformedError(f"a prefix of {plen} bits")
+    a = attributes(data, at + RTMSG.size, end)
+    unknown: list[str] = []
+    if not a.keys() <= RTA_KNOWN:
+        unknown.append(strange(a.keys() - RTA_KNOWN))
+    if tos:
+        unknown.append("type of service")
+    if src_len:
+        unknown.append("source prefix")
+    if RTA_METRICS in a:
+        metrics = nested(a[RTA_METRICS])
+        # All the others are for packets that Linux itself sends.
+        if RTAX_MTU in metrics:
+            unknown.append("MTU")
+        if max(metrics, default=0) > RTAX_MAX_KNOWN:
+            unknown.append("metrics")
+    if RTA_MULTIPATH in a:
+        hops = multipath(a[RTA_MULTIPATH], family, unknown)
+    elif RTA_OIF in a or RTA_GATEWAY in a or RTA_VIA in a:
+        hops = (next_hop(a, family, number(a.get(RTA_OIF)), flags, 1),)
+    else:
+        hops = ()
+        if kind == RTN_UNICAST:
+            unknown.append("a next hop object that isn't shown")
+    dst = a.get(RTA_DST)
+    rest = b""
+    if family == AF_INET:
+        if scope or RTA_PREFSRC in a or RTA_NH_ID in a:
+            rest = bytes((scope,)) + a.get(RTA_PREFSRC, b"") + b"|" + a.get(RTA_NH_ID, b"")
+    elif src_len:  # not the preferred source: IPv6 takes it from a route without a word
+        rest = bytes((src_len,)) + a.get(RTA_SRC, b"")
+    return Route(
+        family=family,
+        table=number(a[RTA_TABLE]) if RTA_TABLE in a else table,
+        metric=number(a[RTA_PRIORITY]) if RTA_PRIORITY in a else 0,
+        dst=bytes(size) if dst is None else address(family, dst),
+        plen=plen,
+        tos=tos,
+        type=kind,
+        protocol=protocol,
+        nexthops=hops,
+        unknown=", ".join(unknown),
+        rest=rest,
+    )
+
+
+NHA_ID = 1
+
+
+def nexthop_object(data: bytes, at: int, end: int) -> Object:
+    if end - at < 8:
+        raise MalformedError("no head")
+    return NextHopObject(number(attributes(data, at + 8, end).get(NHA_ID)))
+
+
+# --- netfilter, IPsec
+
+NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_HOOK_HOOKNUM = 1, 3, 4, 1
+
+
+def chain(data: bytes, at: int, end: int) -> Object:
+    family, _, _ = head(NFGEN, data, at, end)
+    a = attributes(data, at + NFGEN.size, end)
+    hook = -1
+    if NFTA_CHAIN_HOOK in a:
+        value = nested(a[NFTA_CHAIN_HOOK]).get(NFTA_HOOK_HOOKNUM, b"")
+        if len(value) != 4:
+            raise MalformedError("a chain's hook without number")
+        hook = BE32.unpack(value)[0]
+    return Chain(family, text(a.get(NFTA_CHAIN_TABLE)), text(a.get(NFTA_CHAIN_NAME)), hook)
+
+
+# struct xfrm_userpolicy_info: selector (56 bytes, its family at 40), lifetimes (64 and 32), priority, index, dir.
+XFRM_FAMILY, XFRM_INDEX, XFRM_DIRECTION, XFRM_SIZE = 40, 156, 160, 168
+
+
+def policy(data: bytes, at: int, end: int) -> Object:
+    if end - at < XFRM_SIZE:
+        raise MalformedError(f"{end - at} bytes, the fixed part has {XFRM_SIZE}")
+    return Policy(
+        family=U16.unpack_from(data, at + XFRM_FAMILY)[0],
+        index=U32.unpack_from(data, at + XFRM_INDEX)[0],
+        direction=data[at + XFRM_DIRECTION],
+    )
+
+
+class IgnoredError(Exception):
+    """A well-formed message about something that isn't followed."""
+
+
+def something(data: bytes, at: int, end: int) -> None:
+    """For messages that only say that something changed."""
+
+
+Decoder = Callable[[bytes, int, int], Object | None]
+NEW, DELETED = Change.NEW, Change.DELETED
+NFT = 10 << 8
+# (protocol, type): name, family (None: by the address family), change, decoder.
+TYPES: dict[tuple[int, int], tuple[str, Family | None, Change, Decoder]] = {
+    (NETLINK_ROUTE, 16): ("RTM_NEWLINK", Family.LINK, NEW, link),
+    (NETLINK_ROUTE, 17): ("RTM_DELLINK", Family.LINK, DELETED, link),
+    (NETLINK_ROUTE, 20): ("RTM_NEWADDR", Family.ADDRESS, NEW, ifaddr),
+    (NETLINK_ROUTE, 21): ("RTM_DELADDR", Family.ADDRESS, DELETED, ifaddr),
+    (NETLINK_ROUTE, 24): ("RTM_NEWROUTE", None, NEW, route),
+    (NETLINK_ROUTE, 25): ("RTM_DELROUTE", None, DELETED, route),
+    (NETLINK_ROUTE, 28): ("RTM_NEWNEIGH", Family.NEIGH, NEW, neigh),
+    (NETLINK_ROUTE, 29): ("RTM_DELNEIGH", Family.NEIGH, DELETED, neigh),
+    (NETLINK_ROUTE, 32): ("RTM_NEWRULE", Family.RULE, NEW, rule),
+    (NETLINK_ROUTE, 33): ("RTM_DELRULE", Family.RULE, DELETED, rule),
+    (NETLINK_ROUTE, 36): ("RTM_NEWQDISC", Family.QDISC, NEW, qdisc),
+    (NETLINK_ROUTE, 37): ("RTM_DELQDISC", Family.QDISC, DELETED, qdisc),
+    (NETLINK_ROUTE, 80): ("RTM_NEWNETCONF", Family.NETCONF, NEW, netconf),
+    (NETLINK_ROUTE, 81): ("RTM_DELNETCONF", Family.NETCONF, DELETED, netconf),
+    (NETLINK_ROUTE, 104): ("RTM_NEWNEXTHOP", Family.NEXTHOP, NEW, nexthop_object),
+    (NETLINK_ROUTE, 105): ("RTM_DELNEXTHOP", Family.NEXTHOP, DELETED, nexthop_object),
+    (NETLINK_NETFILTER, NFT | 3): ("NFT_MSG_NEWCHAIN", Family.CHAIN, NEW, chain),
+    # A commit: the chains themselves are dumped, since a table takes its chains along.
+    (NETLINK_NETFILTER, NFT | 15): ("NFT_MSG_NEWGEN", Family.CHAIN, NEW, something),
+    (NETLINK_XFRM, 0x13): ("XFRM_MSG_NEWPOLICY", Family.POLICY, NEW, policy),
+    (NETLINK_XFRM, 0x14): ("XFRM_MSG_DELPOLICY", Family.POLICY, DELETED, something),
+    (NETLINK_XFRM, 0x19): ("XFRM_MSG_UPDPOLICY", Family.POLICY, NEW, policy),
+    (NETLINK_XFRM, 0x1B): ("XFRM_MSG_POLEXPIRE", Family.POLICY, NEW, something),
+    (NETLINK_XFRM, 0x1D): ("XFRM_MSG_FLUSHPOLICY", Family.POLICY, DELETED, something),
+}
+
+
+def type_name(protocol: int, kind: int) -> str:
+    """RTM_NEWROUTE, ..., for people."""
+    known = TYPES.get((protocol, kind))
+    return known[0] if known else f"type {kind} of protocol {protocol}"
+
+
+def decode(protocol: int, kind: int, flags: int, data: bytes, at: int, end: int) -> Message | None:
+    """The message whose payload is data[at:end]; None for one that isn't followed. Raises MalformedError."""
+    known = TYPES.get((protocol, kind))
+    if known is None:
+        return None
+    name, family, change, decoder = known
+    try:
+        value = decoder(data, at, end)
+    except IgnoredError:
+        return None
+    if family is None:
+        family = Family.ROUTE4 if data[at] == AF_INET else Family.ROUTE6
+    return Message(family, change, name, flags, value)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Links, and what Linux's settings for them mean to the fast path."""
+
+import struct
+from dataclasses import replace
+from typing import Any
+
+from _sluice import lib
+from sluice.cmgrd.feature import Feature, Mirror
+from sluice.cmgrd.kernel import (
+    AF_INET,
+    AF_INET6,
+    IFF_LOOPBACK,
+    IFF_LOWER_UP,
+    IFF_UP,
+    NETCONF_ALL,
+    RTN_MULTICAST,
+    Address,
+    Change,
+    Family,
+    Link,
+    Message,
+    Netconf,
+    Qdisc,
+    Route,
+)
+
+BODY = struct.Struct("=IIII6s2x16s16s")  # struct fpc_iface
+KEY = struct.Struct("=II")
+UP: int = lib.FPC_IFACE_UP
+RUNNING: int = lib.FPC_IFACE_RUNNING
+FORWARD4: int = lib.FPC_IFACE_FORWARD4
+FORWARD6: int = lib.FPC_IFACE_FORWARD6
+RPF: int = lib.FPC_IFACE_RPF
+LOOPBACK: int = lib.FPC_IFACE_LOOPBACK
+SLAVE: int = lib.FPC_IFACE_SLAVE
+FOREIGN: int = lib.FPC_IFACE_FOREIGN
+VRF = 0
+NAME_MAX = 15
+
+# Queueing that lets every packet pass, at once if the device can take it.
+HARMLESS_QDISCS = {
+    "noqueue", "mq", "mqprio", "pfifo", "bfifo", "pfifo_fast", "pfifo_head_drop", "fq", "fq_codel", "sfq",
+}  # fmt: skip
+# Devices that take packets with other destination addresses from the device below them.
+SHARERS = {"macvlan", "macvtap", "ipvlan", "ipvtap"}
+
+# Whoever's message it is, it may have changed what another one would have told.
+NOTHING = Netconf(0, 0, None, None, None)
+
+
+class Sync(Feature):
+    key_size = 8
+    families = frozenset({Family.LINK, Family.NETCONF, Family.QDISC, Family.ADDRESS, Family.ROUTE6})
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.links: Mirror[int, Link] = Mirror()
+        self.netconfs: Mirror[tuple[int, int], Netconf] = Mirror()
+        self.sharers: dict[int, set[int]] = {}  # the devices that take from a device's packets
+        # Only those that matter.
+        self.qdiscs: Mirror[tuple[int, int, int], str] = Mirror()
+
+    def begin(self, family: Family) -> None:
+        if mirror := self.mirror(family):
+            mirror.begin()
+
+    def abandon(self, family: Family) -> None:
+        if mirror := self.mirror(family):
+            mirror.abandon()
+
+    def mirror(self, family: Family) -> Mirror[Any, Any] | None:
+        mirrors: dict[Family, Mirror[Any, Any]] = {
+            Family.LINK: self.links,
+            Family.NETCONF: self.netconfs,
+            Family.QDISC: self.qdiscs,
+        }
+        return mirrors.get(family)
+
+    def end(self, family: Family) -> None:
+        if family is Family.LINK:
+            for ifindex in self.links.end():
+                self.drop_link(ifindex)
+        elif family is Family.NETCONF:
+            for key in self.netconfs.end():
+                del self.netconfs[key]
+            self.judge_all()
+        elif family is Family.QDISC:
+            for place in self.qdiscs.end():
+                del self.qdiscs[place]
+            self.judge_all()
+
+    def handle(self, message: Message, *, dumped: bool, late: bool) -> None:
+        gone = message.change is Change.DELETED
+        match message.value:
+            case Link() as link:
+                if gone:
+                    self.drop_link(link.ifindex)
+                else:
+                    self.put_link(link)
+            case Netconf() as netconf:
+                self.put_netconf(netconf, gone=gone)
+            case Qdisc() as qdisc:
+                place = (qdisc.ifindex, qdisc.handle, qdisc.parent)
+                if gone or qdisc.kind in HARMLESS_QDISCS:
+                    self.qdiscs.pop(place, None)
+                else:
+                    self.qdiscs.put(place, qdisc.kind)
+                self.judge(qdisc.ifindex)
+            case Address() as address if address.family == AF_INET6:
+                self.redump(Family.LINK, message.name)
+            case Route() as route if route.type == RTN_MULTICAST and not dumped:
+                # IPv6 on a device has just been enabled or disabled, which the link tells only when asked.
+                self.redump(Family.LINK, message.name)
+
+    def put_link(self, link: Link) -> None:
+        old = self.links.put(link.ifindex, link)
+        if old is None or old.lower != link.lower:
+            self.share(old, link)
+        self.judge(link.ifindex)
+
+    def share(self, old: Link | None, new: Link | None) -> None:
+        """A device above another one changed, came or went."""
+        if old and old.kind in SHARERS and old.lower:
+            self.sharers[old.lower].discard(old.ifindex)
+            self.judge(old.lower)
+        if new and new.kind in SHARERS and new.lower:
+            self.sharers.setdefault(new.lower, set()).add(new.ifindex)
+            self.judge(new.lower)
+
+    def drop_link(self, ifindex: int) -> None:
+        link = self.links.pop(ifindex, None)
+        # All that's known of it goes along: the number may be used again.
+        for place in [place for place in self.qdiscs if place[0] == ifindex]:
+            del self.qdiscs[place]
+        for family in (AF_INET, AF_INET6):
+            self.netconfs.pop((family, ifindex), None)
+        self.delete(KEY.pack(VRF, ifindex))
+        self.share(link, None)
+
+    def put_netconf(self, netconf: Netconf, *, gone: bool) -> None:
+        key = (netconf.family, netconf.ifindex)
+        if gone:
+            self.netconfs.pop(key, None)
+        else:
+            old = self.netconfs.get(key, NOTHING)
+            told = {
+                field: getattr(old, field)
+                for field in ("forwarding", "rp_filter", "ignore_linkdown")
+                if getattr(netconf, field) is None
+            }
+            self.netconfs.put(key, replace(netconf, **told))
+        if netconf.ifindex == NETCONF_ALL:
+            self.judge_all()
+        else:
+            self.judge(netconf.ifindex)
+
+    def judge_all(self) -> None:
+        for ifindex in self.links:
+            self.judge(ifindex)
+
+    def judge(self, ifindex: int) -> None:
+        """Set the interface's object from all that's known of it."""
+        link = self.links.get(ifindex)
+        if link is None:
+            return
+        all4 = self.netconfs.get((AF_INET, NETCONF_ALL), NOTHING)
+        all6 = self.netconfs.get((AF_INET6, NETCONF_ALL), NOTHING)
+        own4 = self.netconfs.get((AF_INET, ifindex), NOTHING)
+        flags = 0
+        if link.flags & IFF_UP:
+            flags |= UP
+        if link.flags & IFF_LOWER_UP:
+            flags |= RUNNING
+        if own4.forwarding:
+            flags |= FORWARD4
+        # ip6_forward() looks at the setting for all devices, whatever the device's own says.
+        if all6.forwarding and link.mtu6 and not link.disable_ipv6:
+            flags |= FORWARD6
+        if max(all4.rp_filter or 0, own4.rp_filter or 0):
+            flags |= RPF
+        if link.flags & IFF_LOOPBACK:
+            flags |= LOOPBACK
+        if link.master:
+            flags |= SLAVE
+        if (
+            link.xdp
+            or any(place[0] == ifindex for place in self.qdiscs)
+            or self.sharers.get(ifindex)
+        ):
+            flags |= FOREIGN
+        self.set(
+            BODY.pack(
+                VRF,
+                ifindex,
+                flags,
+                # IPv6's own may be smaller; packets between the two take Linux, which knows which is which.
+                min(link.mtu, link.mtu6) if link.mtu6 else link.mtu,
+                link.mac if len(link.mac) == 6 else b"",
+                link.name.encode()[:NAME_MAX],
+                link.kind.encode()[:NAME_MAX],
+            )
+        )
+
+    def describe(self, key: bytes, body: bytes | None) -> str:
+        ifindex = KEY.unpack(key)[1]
+        if body is None:
+            return f"interface {ifindex}"
+        _, _, flags, mtu, _, name, _ = BODY.unpack(body)
+        return f"interface {name.rstrip(b'\0').decode()} ({ifindex}) flags {flags:#x} mtu {mtu}"
