@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The packet harness: fpmd's dispatcher and the fast path in one thread, without ports, root or huge pages. Bytes of FPC set
+ * the state, a packet goes in, a verdict comes out. harness.py starts it and speaks with it over a pipe:
+ *
+ *   request: {u32 length of what follows the op, u8 op, bytes}     answer: {u32 length, bytes}; host byte order
+ *
+ *   'F' {u8 peer, FPC bytes}          what fpmd answers that peer (a peer is a connection, made by its first use)
+ *   'D' {u8 peer}                     closes that connection
+ *   'P' {u16 port, packets}           a burst received on a port: verdicts
+ *   'L' {u16 port, packets}           a burst that Linux sends on the port's TAP: verdicts
+ *   'N' {u32 seconds}                 sets the worker's clock
+ *   'B' {u32 n}                       from now on Linux takes n packets, the others are over budget
+ *   'X' {u32 n}                       likewise the ports' transmit rings
+ *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
+ *
+ *   packets:  u16 n, then each: u16 segments, u16 length of each, bytes of all
+ *   verdicts: u16 n, then each: 'S' sent or 'L' to Linux, u16 port, u32 length, bytes
+ *
+ * The tables stand in the directory it was given, as "config" and "stats": the tests read them there. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_eal.h>
+#include <rte_mbuf.h>
+
+#include "fastpath/fp.h"
+#include "fpmd/dispatch.h"
+#include "lib/settings.h"
+
+#define PEERS 4
+#define SEGMENT_MAX 2048
+#define REQUEST_MAX (8U << 20)
+#define POISON 0xa5
+
+struct buffer {
+	uint8_t *data;
+	size_t len, size;
+};
+
+static struct fpm fpm;
+static struct dispatch dispatch;
+static struct peer *peers[PEERS];
+static struct fp_worker worker;
+static struct rte_mempool *pool;
+static uint32_t linux_takes = UINT32_MAX, ports_take = UINT32_MAX;
+static struct buffer answer;
+static uint16_t n_verdicts;
+
+[[noreturn]] static void die(const char *what)
+{
+	fprintf(stderr, "harness: error: %s\n", what);
+	exit(1);
+}
+
+static void add(struct buffer *b, const void *bytes, size_t len)
+{
+	if (b->len + len > b->size) {
+		b->size = (b->len + len) * 2;
+		b->data = realloc(b->data, b->size);
+		if (!b->data)
+			die("no memory");
+	}
+	memcpy(b->data + b->len, bytes, len);
+	b->len += len;
+}
+
+/* --- the fast path's edges --- */
+
+static void verdict(char kind, uint16_t port, struct rte_mbuf *m)
+{
+	uint32_t len = 0, all = m->pkt_len;
+
+	for (const struct rte_mbuf *s = m; s; s = s->next)
+		len += s->data_len;
+	if (len != all)
+		die("a packet's length isn't that of its segments");
+	add(&answer, &kind, 1);
+	add(&answer, &port, 2);
+	add(&answer, &len, 4);
+	for (const struct rte_mbuf *s = m; s; s = s->next)
+		add(&answer, rte_pktmbuf_mtod(s, void *), s->data_len);
+	n_verdicts++;
+	rte_pktmbuf_free(m);
+}
+
+static uint16_t port_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t sent = RTE_MIN(n, ports_take);
+
+	for (uint16_t i = 0; i < sent; i++)
+		verdict('S', port, pkts[i]);
+	return sent;
+}
+
+static bool to_linux(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum reason *ret_reason)
+{
+	if (!linux_takes) {
+		*ret_reason = DROP_EXCEPTION_BUDGET;
+		return false;
+	}
+	if (linux_takes != UINT32_MAX)
+		linux_takes--;
+	verdict('L', port, m);
+	return true;
+}
+
+/* --- requests --- */
+
+struct request {
+	const uint8_t *at;
+	size_t left;
+};
+
+static const uint8_t *take(struct request *r, size_t n)
+{
+	const uint8_t *ret = r->at;
+
+	if (n > r->left)
+		die("a request is too short");
+	r->at += n;
+	r->left -= n;
+	return ret;
+}
+
+static uint16_t take16(struct request *r)
+{
+	uint16_t ret;
+
+	memcpy(&ret, take(r, 2), 2);
+	return ret;
+}
+
+static uint32_t take32(struct request *r)
+{
+	uint32_t ret;
+
+	memcpy(&ret, take(r, 4), 4);
+	return ret;
+}
+
+static struct rte_mbuf *segment(uint16_t port)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+
+	if (!m)
+		die("no packet buffers left: they leak");
+	/* What lies outside a packet must not look like one. */
+	memset(m->buf_addr, POISON, m->buf_len);
+	m->port = port;
+	m->l2_len = 77; /* as a driver may leave it */
+	return m;
+}
+
+static struct rte_mbuf *packet(struct request *r, uint16_t port)
+{
+	uint16_t n = take16(r);
+	const uint8_t *lengths = take(r, 2UL * n);
+	struct rte_mbuf *first = NULL, *last = NULL;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = segment(port);
+		uint16_t len;
+
+		memcpy(&len, lengths + 2 * i, 2);
+		if (len > rte_pktmbuf_tailroom(m))
+			die("a segment is too long");
+		memcpy(rte_pktmbuf_mtod(m, void *), take(r, len), len);
+		m->data_len = len;
+		if (!first) {
+			first = m;
+		} else {
+			last->next = m;
+			first->nb_segs++;
+		}
+		last = m;
+		first->pkt_len += i ? len : 0;
+		if (!i)
+			first->pkt_len = len;
+	}
+	if (!first)
+		die("a packet without segments");
+	return first;
+}
+
+static void burst(struct request *r, bool from_linux)
+{
+	struct rte_mbuf *pkts[FP_BURST];
+	uint16_t port = take16(r);
+	uint16_t n = take16(r);
+	uint16_t zero = 0;
+
+	if (n > FP_BURST || port >= FP_PORTS_MAX)
+		die("no such burst");
+	for (uint16_t i = 0; i < n; i++)
+		pkts[i] = packet(r, port);
+	add(&answer, &zero, 2);
+	n_verdicts = 0;
+	quiesce_point(worker.row);
+	if (from_linux)
+		fp_process_linux_tx(&worker, port, pkts, n);
+	else
+		fp_input(&worker, port, pkts, n);
+	fp_flush(&worker);
+	memcpy(answer.data, &n_verdicts, 2);
+}
+
+/* All that was put off is done: the worker passes quiescent points meanwhile. */
+static void settle(void)
+{
+	for (unsigned i = 0; dispatch_work(&dispatch) >= 0; i++) {
+		quiesce_point(worker.row);
+		if (i > 100000)
+			die("fpmd never comes to rest");
+		if (i > 100)
+			usleep(1000);
+	}
+	quiesce_point(worker.row);
+}
+
+static void talk(struct request *r)
+{
+	uint8_t number = *take(r, 1);
+	const uint8_t *bytes = r->at;
+	size_t left = r->left;
+	struct peer *peer;
+
+	if (number >= PEERS)
+		die("no such peer");
+	if (!peers[number])
+		peers[number] = dispatch_peer(&dispatch);
+	peer = peers[number];
+	if (!peer)
+		die("no memory");
+	for (;;) {
+		ssize_t n = dispatch_bytes(&dispatch, peer, bytes, left);
+		struct frame_out *out = &peer->out;
+
+		if (n < 0)
+			die("no memory");
+		bytes += n;
+		left -= n;
+		settle();
+		if (!frame_out_len(out))
+			break;
+		add(&answer, out->data + out->start, frame_out_len(out));
+		frame_out_sent(out, frame_out_len(out));
+		dispatch_drained(&dispatch, peer);
+	}
+}
+
+static void close_peer(struct request *r)
+{
+	uint8_t number = *take(r, 1);
+
+	if (number < PEERS && peers[number]) {
+		dispatch_close(&dispatch, peers[number]);
+		peers[number] = NULL;
+	}
+	settle();
+}
+
+static void handle(uint8_t op, struct request *r)
+{
+	uint32_t used;
+
+	switch (op) {
+	case 'F':
+		talk(r);
+		break;
+	case 'D':
+		close_peer(r);
+		break;
+	case 'P':
+	case 'L':
+		burst(r, op == 'L');
+		break;
+	case 'N':
+		worker.now = take32(r);
+		break;
+	case 'B':
+		linux_takes = take32(r);
+		break;
+	case 'X':
+		ports_take = take32(r);
+		break;
+	case 'U':
+		used = rte_mempool_in_use_count(pool);
+		add(&answer, &used, 4);
+		break;
+	default:
+		die("unknown request");
+	}
+}
+
+static bool read_all(void *to, size_t n)
+{
+	return fread(to, 1, n, stdin) == n;
+}
+
+static void serve(void)
+{
+	uint8_t *bytes = malloc(REQUEST_MAX);
+	uint32_t len;
+	uint8_t op;
+
+	if (!bytes)
+		die("no memory");
+	while (read_all(&len, 4) && read_all(&op, 1)) {
+		struct request r = { .at = bytes, .left = len };
+
+		if (len > REQUEST_MAX || !read_all(bytes, len))
+			die("a request ends early");
+		answer.len = 0;
+		handle(op, &r);
+		len = (uint32_t)answer.len;
+		fwrite(&len, 4, 1, stdout);
+		fwrite(answer.data, 1, answer.len, stdout);
+		fflush(stdout);
+	}
+	free(bytes);
+}
+
+/* --- start --- */
+
+static void start_eal(void)
+{
+	char lcores[64];
+	char *argv[] = { "harness",  "--no-huge",       "--no-shconf", "--no-pci", "--no-telemetry",
+			 "--log-level=4", "-m",	  "32",	      "--lcores", lcores };
+
+	/* All CPUs for the one thread: nothing is pinned. */
+	snprintf(lcores, sizeof(lcores), "0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	if (rte_eal_init(sizeof(argv) / sizeof(*argv), argv) < 0)
+		die("DPDK doesn't start");
+	pool = rte_pktmbuf_pool_create("packets", 1023, 0, 0, FP_HEADROOM + SEGMENT_MAX,
+				       SOCKET_ID_ANY);
+	if (!pool)
+		die("no memory for packets");
+}
+
+static void start_tables(const char *dir, struct settings *settings, struct shm *stats)
+{
+	struct shm_table_desc tables[SHM_MAX_TABLES];
+	struct err err = { 0 };
+	char path[256];
+	unsigned n;
+
+	n = feature_config_tables(tables, settings);
+	snprintf(path, sizeof(path), "%s/config", dir);
+	if (shm_create(&fpm.config, path, tables, n, &err))
+		die(err.text);
+	n = feature_stats_tables(tables, settings);
+	snprintf(path, sizeof(path), "%s/stats", dir);
+	if (shm_create(stats, path, tables, n, &err))
+		die(err.text);
+	fpm.settings = settings;
+	fpm.published = true;
+	fpm.workers = shm_rows(stats, "worker");
+	if (dispatch_init(&dispatch, &fpm, fpm_parts, n_features, &err))
+		die(err.text);
+	if (fp_init(&err) || fp_attach(&fpm.config, stats, &err))
+		die(err.text);
+	fp_worker_init(&worker, 0, stats);
+	quiesce_online(worker.row);
+	fp_edges = (struct fp_edges){ .port_tx = port_tx, .to_linux = to_linux };
+}
+
+/* harness DIR [KEY=VALUE]...: tables in DIR, settings as in fast-path.env. */
+int main(int argc, char **argv)
+{
+	static struct settings settings;
+	static struct shm stats;
+	struct err err = { 0 };
+
+	if (argc < 2)
+		die("usage: harness DIR [KEY=VALUE]...");
+	/* Whoever started it is gone: so is it. */
+	signal(SIGPIPE, SIG_DFL);
+	settings_init(&settings);
+	for (int i = 2; i < argc; i++)
+		if (settings_parse(&settings, argv[i], strlen(argv[i]), "argument", &err))
+			die(err.text);
+	start_eal();
+	start_tables(argv[1], &settings, &stats);
+	serve();
+	return 0;
+}
