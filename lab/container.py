@@ -7,6 +7,7 @@ forwards: the reference for comparisons.
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ ROUTER_SYSCTLS = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
 }
+# The Python programs, and the modules that they start from.
+PYTHON_PROGRAMS = {"cmgrd": "sluice.cmgrd", "fp-cli": "sluice.cli.main"}
 # Supervision as systemd does it in the appliance: whatever ends is started again.
 SUPERVISE = 'while :; do "$@"; echo "# $1 ended: $?"; sleep 0.2; done'
 
@@ -54,7 +57,7 @@ class ContainerAppliance(Appliance):
 
     @property
     def fp_cli_command(self) -> list[str]:
-        return [program("fp-cli"), "--instance", self.instance]
+        return [*program("fp-cli"), "--instance", self.instance]
 
     def device(self, port: str) -> str:
         # The veth end has the port's MAC address too, but the TAP has its name.
@@ -73,7 +76,8 @@ class ContainerAppliance(Appliance):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if any(Path(os.fsdecode(word)).name == daemon for word in words[:2]):
+            module = PYTHON_PROGRAMS.get(daemon, "").encode()
+            if Path(os.fsdecode(words[0])).name == daemon or (module and module in words[:4]):
                 found.append(pid)
         return found
 
@@ -139,7 +143,7 @@ class ContainerLab(Lab):
         options = ["--instance", self.app.instance]
         with step("starting fpmd, fp-rte and cmgrd"):
             for daemon in ("fpmd", "fp-rte", "cmgrd"):
-                words = [program(daemon), *options]
+                words = [*program(daemon), *options]
                 words += ["--env", str(env)] if daemon != "cmgrd" else []
                 log = self.work / f"{daemon}.log"
                 log.unlink(missing_ok=True)
@@ -169,15 +173,17 @@ def fast_path_env(topology: Topology) -> str:
     return f'FP_PORTS="{" ".join(ports)}"\nFP_HUGEPAGES=no\n'
 
 
-def program(name: str) -> str:
-    """A program of the product: from SLUICE_BIN (a folder), else from the development build."""
-    folder = os.environ.get("SLUICE_BIN")
-    if folder:
-        found = Path(folder) / name
-        if found.exists():
-            return str(found)
-        raise LabError(f"{found} doesn't exist", hint="SLUICE_BIN names the folder of programs")
-    for path in sorted((paths.BUILD / "dev").rglob(name)):
-        if path.is_file() and os.access(path, os.X_OK):
-            return str(path)
-    raise LabError(f"{name} isn't built", hint="run `make build` first, or set SLUICE_BIN")
+def build_dir() -> Path:
+    """The build whose programs run: $SLUICE_BUILD, else build/dev."""
+    return Path(os.environ.get("SLUICE_BUILD") or paths.BUILD / "dev").resolve()
+
+
+def program(name: str) -> list[str]:
+    """The command that starts a program of the product."""
+    if name in PYTHON_PROGRAMS:
+        python_path = f"PYTHONPATH={build_dir() / 'python'}"
+        return ["env", python_path, sys.executable, "-m", PYTHON_PROGRAMS[name]]
+    found = build_dir() / "gate" / name
+    if not found.exists():
+        raise LabError(f"{found} isn't built", hint="run `make build`, or set SLUICE_BUILD")
+    return [str(found)]

@@ -59,7 +59,7 @@ def show(lab: Lab, *, seconds: float) -> None:
 
 
 def require_fast_path(appliance: Appliance) -> None:
-    if appliance.run(["fp-cli", "--help"], check=False).returncode == 127:
+    if appliance.run([*appliance.fp_cli_command, "--help"], check=False).returncode == 127:
         raise LabError("this image has no fast path", hint="build the product, then the image")
 
 

@@ -63,7 +63,7 @@ def keep_what_explains_failures() -> None:
 
 
 def suite() -> str:
-    return variable("SUITE NAME")
+    return variable("SUITE SOURCE")
 
 
 def variable(name: str) -> str:

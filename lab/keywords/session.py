@@ -83,8 +83,9 @@ class Session:
         self.captures.clear()
 
 
-def suite_folder(suite: str) -> Path:
-    return RESULTS / suite.rpartition(".")[2].lower().replace(" ", "_")
+def suite_folder(source: str) -> Path:
+    """Where a suite's file keeps what explains its failures."""
+    return RESULTS / Path(source).stem
 
 
 SESSION = Session()
