@@ -131,8 +131,8 @@ static int open_ports(const struct plan *plan, struct err *err)
 			return rc;
 		rte.n_ports = i + 1;
 		rte.ports[i].tap.fd = -1;
-		rc = fpvi_open(&rte.ports[i].tap, plan->ports[i].name, rte.ports[i].fpn.mac, initial,
-			      err);
+		rc = fpvi_open(&rte.ports[i].tap, plan->ports[i].name, rte.ports[i].fpn.linux_mac,
+			       initial, err);
 		if (rc)
 			return rc;
 	}

@@ -36,14 +36,21 @@ static int underlay_ioctl(const struct fpn_port *port, unsigned long request, st
 	return rc;
 }
 
-/* A device that is an interface of Linux must be up there, as a NIC's driver switches its NIC on. */
+static bool is_af_packet(const struct plan_port *plan)
+{
+	return !strncmp(plan->device, "net_af_packet", 13);
+}
+
+/* A device that is an interface of Linux must be up there, as a NIC's driver switches its NIC on. Below net_af_packet
+ * Linux gets every packet too, and must not answer ARP for the port's addresses; net_af_xdp takes them away. */
 static int underlay_up(const struct fpn_port *port, struct err *err)
 {
+	short flags = is_af_packet(port->plan) ? IFF_UP | IFF_NOARP : IFF_UP;
 	struct ifreq ifr = {};
 	int rc = underlay_ioctl(port, SIOCGIFFLAGS, &ifr);
 
-	if (!rc && !(ifr.ifr_flags & IFF_UP)) {
-		ifr.ifr_flags |= IFF_UP;
+	if (!rc && (ifr.ifr_flags & flags) != flags) {
+		ifr.ifr_flags |= flags;
 		rc = underlay_ioctl(port, SIOCSIFFLAGS, &ifr);
 	}
 	return rc ? err_set(err, -rc, "port %s: can't set %s up: %s", port->plan->name,
@@ -140,6 +147,10 @@ int port_open(struct fpn_port *ret, const struct plan *plan, unsigned id, struct
 	if (rc)
 		return fail(err, p, rc, "can't ask for the MAC of");
 	memcpy(port.mac, mac.addr_bytes, sizeof(port.mac));
+	memcpy(port.linux_mac, mac.addr_bytes, sizeof(port.mac));
+	/* For the same reason the port needs an address that the interface below hasn't. */
+	if (is_af_packet(p))
+		port.linux_mac[0] = (port.linux_mac[0] | 0x02) ^ 0x04;
 	*ret = port;
 	return 0;
 }
