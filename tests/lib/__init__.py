@@ -1,0 +1,1 @@
+"""What tests share: the product's programs, a router between two hosts, frames, evidence."""

@@ -1,0 +1,80 @@
+"""The fast path as fp-cli shows it: tables as objects, counters as numbers."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.proc import Completed, run
+from tests.lib import product
+
+COMMANDS = (
+    "status", "ports", "interfaces", "routes", "neighbours", "stats", "drops", "exceptions", "tables",
+    "refused",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """A snapshot, or the difference of two."""
+
+    forwarded: int  # packets the fast path sent that it had received
+    exceptions: int  # packets it handed to Linux
+    drops: int
+    reasons: Mapping[str, int] = field(default_factory=dict)  # of exceptions and drops, by name
+
+    def __sub__(self, before: "Counters") -> "Counters":
+        deltas = {name: count - before.reasons.get(name, 0) for name, count in self.reasons.items()}
+        return Counters(
+            forwarded=self.forwarded - before.forwarded,
+            exceptions=self.exceptions - before.exceptions,
+            drops=self.drops - before.drops,
+            reasons={name: delta for name, delta in deltas.items() if delta},
+        )
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{name} {count}" for name, count in self.reasons.items())
+        return (
+            f"{self.forwarded} forwarded, {self.exceptions} exceptions, {self.drops} drops"
+            f" ({reasons or 'no reasons'})"
+        )
+
+
+class FastPath:
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+
+    def cli(self, *words: str, check: bool = True) -> Completed:
+        env = product.environment()
+        path = ["env", f"PYTHONPATH={env['PYTHONPATH']}"] if "PYTHONPATH" in env else []
+        argv = [*path, *product.program("fp-cli"), "--instance", self.instance, *words]
+        return run(argv, check=check)
+
+    def table(self, command: str) -> Any:
+        """One command's rows. fp-cli's code runs in this process where it can: tests ask often."""
+        words = ["--instance", self.instance, "-j", *command.split()]
+        if product.IN_VM:
+            return json.loads(self.cli(*words[2:]).stdout)
+        from sluice.cli.main import run as run_cli
+
+        return json.loads(run_cli(words))
+
+    def counters(self) -> Counters:
+        reasons = {
+            kind: {row["reason"]: int(row["packets"]) for row in self.table(kind)}
+            for kind in ("exceptions", "drops")
+        }
+        return Counters(
+            forwarded=sum(row["tx_packets"] for row in self.table("stats")),
+            exceptions=sum(reasons["exceptions"].values()),
+            drops=sum(reasons["drops"].values()),
+            reasons=reasons["exceptions"] | reasons["drops"],
+        )
+
+    def everything(self) -> str:
+        """All tables as text, whatever state the daemons are in."""
+        parts = []
+        for command in COMMANDS:
+            done = self.cli(command, check=False)
+            parts.append(f"### fp-cli {command}\n{done.stdout}{done.stderr}")
+        return "\n".join(parts)
