@@ -69,18 +69,21 @@ def test_every_ttl_gives_a_right_checksum(router: Router, lan: Port, wan: Port) 
 
 
 def test_the_checksum_is_right_at_the_edges_of_its_range(router: Router, lan: Port, wan: Port) -> None:
-    """RFC 1624: by all values of the identification the checksum passes 0x0000, 0xfeff, 0xffff and the rest."""
+    """RFC 1624: some identification gives each checksum; those around 0x0000, 0xff00 and 0xffff must not be missed."""
     header = bytes(IP(src="192.0.2.10", dst="198.51.100.10", id=0, ttl=2, len=20))
+    zero = ~int.from_bytes(with_checksum(header, 0, ttl=2)[10:12]) & 0xFFFF
+    near = [wanted % 0x10000 for edge in (0, 0xFEFF, 0xFF00) for wanted in range(edge - 8, edge + 9)]
+    idents = sorted({((~wanted & 0xFFFF) - zero) % 0xFFFF for wanted in near} | set(range(0, 0x10000, 97)))
     seen = set()
-    for start in range(0, 0x10000, 64):
+    for start in range(0, len(idents), 64):
         frames, expected = [], []
-        for ident in range(start, start + 64):
+        for ident in idents[start : start + 64]:
             packet = with_checksum(header, ident, ttl=2)
             seen.add(packet[10:12])
             frames.append(frame(Raw(packet)))
             expected.append(frame(Raw(with_checksum(header, ident, ttl=1)), src=WAN, dst=PEER))
         assert [o.frame for o in router.burst(lan.number, frames)] == expected
-    assert {b"\x00\x00", b"\xfe\xff", b"\xff\x00"} <= seen
+    assert {b"\x00\x00", b"\x00\x01", b"\xfe\xfe", b"\xfe\xff", b"\xff\x00", b"\xff\xfe"} <= seen
 
 
 def with_checksum(header: bytes, ident: int, *, ttl: int) -> bytes:
