@@ -253,7 +253,7 @@ static int sync(struct dispatch *d, struct peer *peer, const struct fpc_frame *h
 		swept += rc;
 	}
 	settle(d);
-	log_info("%s has synchronized %s: %d stale objects deleted", peer->name,
+	log_info("%s has synchronized %s, stale objects deleted: %d", peer->name,
 		 feature ? feature->name : "everything", swept);
 	return 0;
 }

@@ -60,7 +60,7 @@ static int usage(FILE *to)
 		    "  -h, --help           this text\n"
 		    "  -V, --version        print the version\n",
 		program_invocation_short_name);
-	return to == stderr;
+	return 0;
 }
 
 static int listen_at(const char *path, gid_t group, struct err *err)
@@ -368,6 +368,7 @@ int main(int argc, char **argv)
 	struct err err;
 	int opt;
 
+	opterr = 0;
 	while ((opt = getopt_long(argc, argv, "i:e:r:cdhV", options, NULL)) != -1) {
 		switch (opt) {
 		case 'i':
@@ -391,11 +392,11 @@ int main(int argc, char **argv)
 			puts("fpmd " SLUICE_VERSION);
 			return 0;
 		default:
-			return usage(stderr);
+			return err_command_line(argv[optind - 1]);
 		}
 	}
 	if (optind < argc)
-		return usage(stderr);
+		return err_command_line(argv[optind]);
 	if (paths_init(&d.paths, instance, &err) || settings_load(&d.settings, env, &err) ||
 	    run(&d, record, check, &err)) {
 		err_print(&err);
