@@ -37,3 +37,13 @@ void err_print(const struct err *err)
 	if (err->hint[0])
 		fprintf(stderr, "%s: hint: %s\n", program_invocation_short_name, err->hint);
 }
+
+int err_command_line(const char *word)
+{
+	struct err err;
+
+	err_set(&err, EINVAL, "'%s' is no option or argument, or lacks its value", word);
+	err_hint(&err, "see `%s --help`", program_invocation_short_name);
+	err_print(&err);
+	return 1;
+}

@@ -20,3 +20,7 @@ struct err {
 
 /* Prints "NAME: error: TEXT" and, if there is one, "NAME: hint: HINT" on standard error. NAME is the program's. */
 void err_print(const struct err *err);
+
+/* For main, with getopt's own messages off (opterr = 0): prints which word of the command line it didn't take, with the
+ * program's --help as the hint. Returns the exit status. */
+int err_command_line(const char *word);

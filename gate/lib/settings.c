@@ -222,7 +222,9 @@ int settings_load(struct settings *ret, const char *path, struct err *err)
 			*ret = s;
 			return 0;
 		}
-		return err_set(err, errno, "can't read %s: %s", path, strerror(errno));
+		err_set(err, errno, "can't read %s: %s", path, strerror(errno));
+		return err_hint(err, "name a file that's there with --env; without it %s is used",
+				SETTINGS_PATH);
 	}
 	text = malloc(FILE_MAX);
 	if (!text) {
