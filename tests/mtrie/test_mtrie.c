@@ -357,6 +357,24 @@ static void test_the_order_of_adding_leaves_no_trace(void **state)
 	end(b);
 }
 
+static void test_two_halves_with_one_value_stay_two(void **state)
+{
+	struct bench *b = start(32, 64);
+	struct prefix low = prefix4(0x0a010200, 25, 14), high = prefix4(0x0a010280, 25, 14);
+	struct prefix host = prefix4(0x0a010203, 32, 15);
+
+	add(b, &low);
+	add(b, &high);
+	add(b, &host);
+	drop(b, find(b, &host));
+	drop(b, find(b, &high));
+	assert_int_equal(mtrie4_lookup(0, 0x0a010203), 14);
+	assert_int_equal(mtrie4_lookup(0, 0x0a010283), 0);
+	drop(b, find(b, &low));
+	check_empty(b);
+	end(b);
+}
+
 static void test_without_blocks_the_slot_goes_to_linux_until_room_is_made(void **state)
 {
 	struct bench *b = start(32, 2); /* one block */
@@ -487,6 +505,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_removed_prefix_uncovers_the_one_beneath),
 		cmocka_unit_test(test_the_order_of_adding_leaves_no_trace),
+		cmocka_unit_test(test_two_halves_with_one_value_stay_two),
 		cmocka_unit_test(test_without_blocks_the_slot_goes_to_linux_until_room_is_made),
 		cmocka_unit_test(test_ipv4_lookups_agree_with_a_naive_table),
 		cmocka_unit_test(test_ipv6_lookups_agree_with_a_naive_table),

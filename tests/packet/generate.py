@@ -1,298 +1,264 @@
-"""Random frames for a router, from a seed: mostly good ones, and every kind of bad one.
+# SPDX-License-Identifier: BSD-3-Clause
+"""Random Ethernet frames with IPv4 and IPv6 packets, right and malformed, the same for the same seed.
 
-The same seed gives the same frames. Each frame carries its number in the transport payload where there is room, so that
-whoever forwards it can be asked what became of which one. Used by the differential tests (fast path off and on) and the
-packet tests.
+For the packet tests and for the differential tests against the kernel: no scapy and no other state, so that thousands cost
+nothing and a failure is repeated with `Generator(seed=..., net=...)`.
 """
 
 import random
-import socket
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from tests.lib.packets import checksum, mac
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
-IPV4, IPV6 = 4, 6
-UDP, TCP, ICMP, ICMP6 = 17, 6, 1, 58
-HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
+IPV4, IPV6, ARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8100
+UDP, TCP, ICMP, ICMP6, NO_NEXT_HEADER = 17, 6, 1, 58, 59
 
-
-@dataclass(frozen=True)
-class World:
-    """What the router is connected to, as seen from one of its ports."""
-
-    host_mac: str
-    port_mac: str
-    # By family: addresses a sender may have, and those that its packets may be for, by what Linux makes of them.
-    sources: dict[int, list[str]]
-    good: dict[int, list[str]]  # forwarded to a known neighbour
-    odd: dict[int, list[str]]  # anything else: local, unresolved, unreachable, multicast, ...
-    martians: dict[int, list[str]]  # sources that nobody may have
+SPECIAL4 = (
+    "0.0.0.0", "0.0.0.1", "127.0.0.1", "127.1.2.3", "224.0.0.1", "224.0.0.5", "239.255.255.250",
+    "240.0.0.1", "255.255.255.254", "255.255.255.255", "169.254.1.1", "100.64.0.1",
+)  # fmt: skip
+SPECIAL6 = (
+    "::", "::1", "::2", "::ffff:192.0.2.1", "::192.0.2.1", "fe80::1", "fe80::ffff", "fec0::1",
+    "ff01::1", "ff02::1", "ff02::2", "ff05::1", "ff0e::1234", "2002::1", "64:ff9b::1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Made:
+class Net:
+    """What the generator must know of the router under test, as seen from the side where packets go in."""
+
+    router_mac: bytes
+    host_mac: bytes
+    sources: tuple[Network, ...]
+    """Networks that senders are in."""
+    destinations: tuple[Network, ...]
+    """Networks that have routes; some addresses in them should have neighbours."""
+    hosts: tuple[Address, ...] = ()
+    """Single addresses worth a visit: neighbours, gateways, the router's own, broadcast addresses."""
+    mtu: int = 1500
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A frame, and in words what is special about it."""
+
     number: int
     frame: bytes
-    what: str  # what is special about it, for people
+    notes: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
-        return f"packet {self.number} ({self.what}):\n{hexdump(self.frame)}"
+        return f"#{self.number} ({', '.join(self.notes) or 'plain'}): {self.frame.hex()}"
 
 
-def hexdump(data: bytes) -> str:
-    """16 bytes a line."""
-    return "\n".join(f"  {at:04x}  {data[at : at + 16].hex(' ')}" for at in range(0, len(data), 16))
+def checksum(data: bytes) -> int:
+    """The Internet checksum, RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
 
 
-def frames(
-    world: World, family: int, seed: int, count: int, *, start: int = 0, mtu: int = 1500
-) -> Iterator[Made]:
-    """`count` frames; each depends on the seed and its number alone, so any can be made again by itself."""
-    kinds, make = (KINDS4, ipv4) if family == IPV4 else (KINDS6, ipv6)
-    names = [kind for kind, weight in kinds.items() for _ in range(weight)]
-    for number in range(start, start + count):
-        chance = random.Random(f"{seed}/{family}/{number}")
-        what = chance.choice(names)
-        frame = make(chance, world, what, number, mtu)
-        if what == "bit flipped":
-            frame = flipped(chance, frame)
-        yield Made(number, frame, what)
-
-
-# How often each kind comes; `good` and `any size` are what the fast path is for.
-KINDS4 = {
-    "good": 40,
-    "any size": 14,
-    "TTL 0 or 1": 3,
-    "options": 4,
-    "fragment": 4,
-    "checksum wrong": 2,
-    "header length wrong": 2,
-    "total length wrong": 3,
-    "version wrong": 1,
-    "odd destination": 10,
-    "martian source": 4,
-    "cut off": 2,
-    "trailing bytes": 3,
-    "bit flipped": 6,
-    "other protocol": 3,
-    "to another MAC": 2,
-    "ethertype wrong": 1,
-}
-KINDS6 = {
-    "good": 40,
-    "any size": 14,
-    "hop limit 0 or 1": 4,
-    "extension headers": 8,
-    "payload length wrong": 4,
-    "version wrong": 1,
-    "odd destination": 10,
-    "martian source": 4,
-    "cut off": 2,
-    "trailing bytes": 3,
-    "bit flipped": 6,
-    "other protocol": 3,
-    "to another MAC": 2,
-    "ethertype wrong": 1,
-}
-
-
-def payload_of(chance: random.Random, number: int, size: int) -> bytes:
-    """Begins with the packet's number."""
-    return (f"#{number:08d}#".encode() + chance.randbytes(max(0, size - 10)))[: max(size, 10)]
-
-
-def transport(
-    chance: random.Random, source: bytes, destination: bytes, payload: bytes, family: int
-) -> tuple[int, bytes]:
-    """A UDP datagram, TCP segment or echo request, mostly with a right checksum, which routers don't look at."""
-    kind = chance.choice([UDP, UDP, TCP, ICMP if family == IPV4 else ICMP6])
-    # The discard port and one that nobody listens on; few enough flows that some repeat.
-    ports = struct.pack("!HH", chance.randrange(1024, 65536), chance.choice([9, 33434, 443]))
-    if kind == UDP:
-        head, at = ports + struct.pack("!HH", 8 + len(payload), 0), 6
-    elif kind == TCP:
-        flags = chance.choice([0x10, 0x18, 0x02, 0x11, 0x04])
-        head = ports + struct.pack(
-            "!IIBBHHH", chance.getrandbits(32), chance.getrandbits(32), 0x50, flags, 512, 0, 0
-        )
+def transport(protocol: int, src: Address, dst: Address, payload: bytes, sport: int, dport: int) -> bytes:
+    """A right UDP, TCP, ICMP or ICMPv6 message."""
+    if protocol == UDP:
+        head = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0)
+        at = 6
+    elif protocol == TCP:
+        head = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, 0x02, 8192, 0, 0)
         at = 16
     else:
-        head, at = (
-            struct.pack("!BBHHH", 8 if family == IPV4 else 128, 0, 0, chance.getrandbits(16), 1),
-            2,
-        )
+        kind = 8 if protocol == ICMP else 128
+        head = struct.pack("!BBHHH", kind, 0, 0, sport, dport)
+        at = 2
     body = head + payload
-    pseudo = b"" if kind == ICMP else source + destination + struct.pack("!II", len(body), kind)
-    total = checksum(pseudo + body) or 0xFFFF
-    if chance.random() < 0.03:
-        total ^= 0x1234
-    return kind, body[:at] + struct.pack("!H", total) + body[at + 2 :]
+    pseudo = b""
+    if protocol != ICMP:
+        size = "!HH" if src.version == 4 else "!IHH"
+        fields = (protocol, len(body)) if src.version == 4 else (len(body), 0, protocol)
+        pseudo = src.packed + dst.packed + struct.pack(size, *fields)
+    value = checksum(pseudo + body)
+    if protocol == UDP and not value:
+        value = 0xFFFF
+    return body[:at] + struct.pack("!H", value) + body[at + 2 :]
 
 
-def addresses(chance: random.Random, world: World, family: int, what: str) -> tuple[bytes, bytes]:
-    """Source and destination, as on the wire."""
-    source = chance.choice((world.martians if what == "martian source" else world.sources)[family])
-    destination = chance.choice((world.odd if what == "odd destination" else world.good)[family])
-    kind = socket.AF_INET if family == IPV4 else socket.AF_INET6
-    return socket.inet_pton(kind, source), socket.inet_pton(kind, destination)
+class Generator:
+    """Frames without end. `malformed`: how many of a hundred aren't a right packet from a host to a host."""
+
+    def __init__(self, *, seed: int, net: Net, malformed: int = 50) -> None:
+        self.random = random.Random(seed)
+        self.net = net
+        self.malformed = malformed
+        self.number = 0
+
+    def __iter__(self) -> Iterator[Generated]:
+        while True:
+            yield self.next()
+
+    def take(self, n: int) -> list[Generated]:
+        """The next n frames."""
+        return [self.next() for _ in range(n)]
+
+    def next(self) -> Generated:
+        """The next frame."""
+        notes: list[str] = []
+        bad = self.random.randrange(100) < self.malformed
+        family = self.random.choice((4, 6))
+        packet = self.ipv4(bad, notes) if family == 4 else self.ipv6(bad, notes)
+        frame = self.ethernet(packet, IPV4 if family == 4 else IPV6, bad, notes)
+        self.number += 1
+        return Generated(self.number - 1, frame, tuple(notes))
+
+    # --- pieces ---
+
+    def chance(self, percent: float) -> bool:
+        """True that often."""
+        return self.random.random() * 100 < percent
+
+    def pick(self, networks: tuple[Network, ...], version: int) -> Address:
+        """An address in one of the networks of a version."""
+        network = self.random.choice([n for n in networks if n.version == version])
+        # Low host parts, where neighbours are, more often than others.
+        room = network.num_addresses
+        at = self.random.randrange(min(room, 256)) if self.chance(70) else self.random.randrange(room)
+        return network[at]
+
+    def address(self, networks: tuple[Network, ...], version: int, bad: bool, notes: list[str], what: str) -> Address:
+        """An address of a host, or a special one."""
+        hosts = [h for h in self.net.hosts if h.version == version]
+        if bad and self.chance(12):
+            address = ip_address(self.random.choice(SPECIAL4 if version == 4 else SPECIAL6))
+            notes.append(f"{what} {address}")
+            return address
+        if bad and self.chance(8):
+            bits = 32 if version == 4 else 128
+            value = self.random.getrandbits(bits)
+            notes.append(f"any {what}")
+            return IPv4Address(value) if version == 4 else IPv6Address(value)
+        if hosts and self.chance(30 if what == "destination" else 5):
+            return self.random.choice(hosts)
+        return self.pick(networks, version)
+
+    def payload(self, most: int) -> bytes:
+        """Some bytes; sizes around the edges more often."""
+        size = self.random.choice((0, 1, 10, 18, 26, 64, 500, most, self.random.randrange(most + 1)))
+        return self.random.randbytes(min(size, most))
+
+    def ttl(self, bad: bool, notes: list[str]) -> int:
+        """A TTL, too small ones if bad."""
+        if bad and self.chance(12):
+            ttl = self.random.choice((0, 1))
+            notes.append(f"ttl {ttl}")
+            return ttl
+        return self.random.choice((2, 3, 64, 64, 128, 255))
+
+    def ipv4(self, bad: bool, notes: list[str]) -> bytes:
+        """An IPv4 packet."""
+        src = self.address(self.net.sources, 4, bad, notes, "source")
+        dst = self.address(self.net.destinations, 4, bad, notes, "destination")
+        protocol = self.random.choice((UDP, UDP, TCP, ICMP, self.random.randrange(256)))
+        most = self.net.mtu - 20 - 20
+        if bad and self.chance(5):
+            most += self.random.choice((1, 4, 100))
+            notes.append("perhaps over the MTU")
+        payload = self.payload(most)
+        if protocol in (UDP, TCP, ICMP):
+            payload = transport(protocol, src, dst, payload, self.random.randrange(1, 65536), self.random.randrange(1, 65536))
+        options = b""
+        if bad and self.chance(6):
+            options = self.random.choice((b"\x94\x04\0\0", b"\x01\x01\x01\0", self.random.randbytes(8), b"\x44\x0c\x05\0" + bytes(8)))
+            notes.append("options")
+        flags = self.random.choice((0, 0, 0x4000))
+        if self.chance(8):
+            flags = self.random.choice((0x2000, 0x2000 | 185, 370, 0x2001))
+            notes.append("fragment")
+        version, ihl, length = 4, 5 + len(options) // 4, 20 + len(options) + len(payload)
+        if bad and self.chance(4):
+            version = self.random.randrange(16)
+            notes.append(f"version {version}")
+        if bad and self.chance(4):
+            ihl = self.random.randrange(16)
+            notes.append(f"ihl {ihl}")
+        if bad and self.chance(6):
+            length = self.random.choice((0, 19, 20, length - 1, length + 1, length + 100, 65535)) & 0xFFFF
+            notes.append(f"total length {length}")
+        head = struct.pack(
+            "!BBHHHBBH4s4s", version << 4 | ihl, self.random.choice((0, 0, 0xB8, 3)), length,
+            self.random.randrange(65536), flags, self.ttl(bad, notes), protocol, 0, src.packed, dst.packed,
+        )  # fmt: skip
+        value = checksum(head + options)
+        if bad and self.chance(6):
+            value ^= 1 << self.random.randrange(16)
+            notes.append("checksum")
+        return head[:10] + struct.pack("!H", value) + head[12:] + options + payload
+
+    def ipv6(self, bad: bool, notes: list[str]) -> bytes:
+        """An IPv6 packet."""
+        src = self.address(self.net.sources, 6, bad, notes, "source")
+        dst = self.address(self.net.destinations, 6, bad, notes, "destination")
+        protocol = self.random.choice((UDP, UDP, TCP, ICMP6, NO_NEXT_HEADER, self.random.randrange(1, 256)))
+        most = self.net.mtu - 40 - 20 - 24
+        if bad and self.chance(5):
+            most += self.random.choice((1, 24, 100))
+            notes.append("perhaps over the MTU")
+        payload = self.payload(most)
+        if protocol in (UDP, TCP, ICMP6):
+            payload = transport(protocol, src, dst, payload, self.random.randrange(1, 65536), self.random.randrange(1, 65536))
+        elif protocol in (43, 44, 60):
+            payload = bytes([UDP, 0]) + self.random.randbytes(6) + payload
+        if self.chance(6):
+            extension, name = self.random.choice(((60, "destination options"), (43, "routing header"), (44, "fragment")))
+            body = {60: b"\1\4\0\0\0\0", 43: b"\0\0\0\0\0\0", 44: b"\0\1\0\0\0\7"}[extension]
+            payload = bytes([protocol, 0]) + body + payload
+            protocol = extension
+            notes.append(name)
+        if bad and self.chance(6):
+            payload = bytes([protocol, 0]) + self.random.choice((b"\1\4\0\0\0\0", b"\5\2\0\0\1\0", self.random.randbytes(6))) + payload
+            protocol = 0
+            notes.append("hop-by-hop options")
+        version, length = 6, len(payload)
+        if bad and self.chance(4):
+            version = self.random.randrange(16)
+            notes.append(f"version {version}")
+        if bad and self.chance(6):
+            length = self.random.choice((0, length - 1, length + 1, length + 100, 65535)) & 0xFFFF
+            notes.append(f"payload length {length}")
+        first = version << 28 | self.random.choice((0, 0xB8)) << 20 | self.random.choice((0, self.random.getrandbits(20)))
+        return struct.pack("!IHBB", first, length, protocol, self.ttl(bad, notes)) + src.packed + dst.packed + payload
+
+    def ethernet(self, packet: bytes, ethertype: int, bad: bool, notes: list[str]) -> bytes:
+        """The frame around a packet."""
+        dst = self.net.router_mac
+        if bad and self.chance(3):
+            dst = self.random.choice((b"\xff" * 6, b"\1\0\x5e\0\0\1", b"\x33\x33\0\0\0\1", bytes([dst[0] | 2]) + b"other"))
+            notes.append(f"to {dst.hex(':')}")
+        if bad and self.chance(3):
+            ethertype = self.random.choice((ARP, VLAN, 0x88A8, 0x88CC, IPV4, IPV6, 46, self.random.randrange(65536)))
+            notes.append(f"ethertype {ethertype:#06x}")
+        if bad and self.chance(4) and packet:
+            packet = packet[: self.random.randrange(len(packet))]
+            notes.append(f"cut at {len(packet)}")
+        frame = dst + self.net.host_mac + struct.pack("!H", ethertype) + packet
+        if len(frame) < 60 and self.chance(60):
+            notes.append("padded")
+            frame += self.random.choice((b"\0", b"\xee")) * (60 - len(frame))
+        elif self.chance(3):
+            notes.append("trailer")
+            frame += self.random.randbytes(self.random.randrange(1, 8))
+        return frame
 
 
-def size_of(chance: random.Random, what: str, room: int) -> int:
-    """Bytes of transport payload."""
-    return chance.randrange(10, room) if what == "any size" else chance.randrange(10, 200)
+def networks(*texts: str) -> tuple[Network, ...]:
+    """Networks from their usual form."""
+    return tuple(ip_network(text) for text in texts)
 
 
-def ether(chance: random.Random, world: World, what: str, kind: int, packet: bytes) -> bytes:
-    """The frame around a packet."""
-    destination = mac(world.port_mac)
-    if what == "to another MAC":
-        destination = chance.choice(
-            [mac("02:00:00:00:77:77"), b"\xff" * 6, mac("01:00:5e:00:00:05")]
-        )
-    if what == "ethertype wrong":
-        kind = chance.choice([0x0801, 0x86DD ^ 0x0800 ^ kind, 0x88B5, 46])
-    frame = destination + mac(world.host_mac) + struct.pack("!H", kind) + packet
-    if what == "cut off":
-        return frame[: chance.randrange(15, len(frame))]
-    if what == "trailing bytes":
-        return frame + chance.randbytes(chance.randrange(1, 40))
-    # Real wires pad short frames.
-    return frame.ljust(60, b"\0") if chance.random() < 0.9 else frame
-
-
-def flipped(chance: random.Random, frame: bytes) -> bytes:
-    """One to three bits of the packet are another."""
-    made = bytearray(frame)
-    for _ in range(chance.randrange(1, 4)):
-        bit = chance.randrange(14 * 8, min(len(made), 14 + 60) * 8)
-        made[bit // 8] ^= 1 << bit % 8
-    return bytes(made)
-
-
-# --- IPv4
-
-
-def ipv4(chance: random.Random, world: World, what: str, number: int, mtu: int) -> bytes:
-    source, destination = addresses(chance, world, IPV4, what)
-    options = options4(chance) if what == "options" else b""
-    size = size_of(chance, what, mtu - 20 - 20 - len(options))
-    if what == "other protocol":
-        protocol, body = (
-            chance.choice([2, 4, 41, 47, 50, 89, 103, 112, 132, 253]),
-            payload_of(chance, number, size),
-        )
-    else:
-        protocol, body = transport(
-            chance, source, destination, payload_of(chance, number, size), IPV4
-        )
-    ttl = chance.choice([0, 1]) if what == "TTL 0 or 1" else chance.choice([2, 3, 64, 64, 128, 255])
-    fragment = chance.choice([0, 0x4000])
-    if what == "fragment":
-        fragment = chance.choice([0x2000, 0x2000 | 185, 370, 8191, 0x2000 | 8190])
-    if chance.random() < 0.01:
-        fragment |= 0x8000  # RFC 3514
-    words = 5 + len(options) // 4
-    length = 4 * words + len(body)
-    if what == "total length wrong":
-        length = chance.choice([0, 19, 20, 4 * words, length - 1, length + 1, length + 100, 65535])
-    head = struct.pack(
-        "!BBHHHBBH4s4s",
-        chance.choice([0, 5, 6, 15]) << 4 | words if what == "version wrong" else 0x40 | words,
-        chance.choice([0, 0, 0, 0x10, 0xB8, 0x01, 0x03, 0xFF]),
-        length,
-        chance.getrandbits(16),
-        fragment,
-        ttl,
-        protocol,
-        0,
-        source,
-        destination,
-    )
-    head += options
-    if what == "header length wrong":
-        head = bytes([0x40 | chance.choice([0, 1, 4, 6, 8, 15])]) + head[1:]
-    total = checksum(head)
-    if what == "checksum wrong":
-        total = chance.choice([total ^ 1, total ^ 0xFFFF, 0, 0xFFFF, (total + 1) & 0xFFFF])
-    packet = head[:10] + struct.pack("!H", total) + head[12:] + body
-    return ether(chance, world, what, 0x0800, packet)
-
-
-def options4(chance: random.Random) -> bytes:
-    """Options of RFC 791 and 2113, whole and broken, in whole words."""
-    made: list[Callable[[], bytes]] = [
-        lambda: b"\x01" * chance.randrange(1, 8),  # no operation
-        lambda: b"\x94\x04\0\0",  # router alert
-        lambda: b"\x07\x07\x04\0\0\0\0\0",  # record route, one slot
-        lambda: b"\x83\x07\x04" + socket.inet_aton("203.0.113.9") + b"\0",  # loose source route
-        lambda: b"\x44\x08\x09\0\0\0\0\0",  # timestamp, full: a free slot would get the time of day
-        lambda: b"\x88\x04\0\1",  # stream identifier
-        lambda: bytes([chance.randrange(69, 256), chance.choice([0, 1, 2, 4, 40]), 0, 0]),
-        lambda: chance.randbytes(chance.choice([4, 8, 12])).replace(b"\x44", b"\x45"),
-    ]
-    options = chance.choice(made)()
-    return options.ljust((len(options) + 3) // 4 * 4, b"\0")
-
-
-# --- IPv6
-
-
-def ipv6(chance: random.Random, world: World, what: str, number: int, mtu: int) -> bytes:
-    source, destination = addresses(chance, world, IPV6, what)
-    size = size_of(chance, what, mtu - 40 - 20)
-    if what == "other protocol":
-        protocol, body = (
-            chance.choice([4, 41, 47, 50, 51, 59, 89, 103, 132, 253]),
-            payload_of(chance, number, size),
-        )
-    else:
-        protocol, body = transport(
-            chance, source, destination, payload_of(chance, number, size), IPV6
-        )
-    if what == "extension headers":
-        protocol, body = extended(chance, protocol, body)
-    hop_limit = (
-        chance.choice([0, 1])
-        if what == "hop limit 0 or 1"
-        else chance.choice([2, 3, 64, 64, 128, 255])
-    )
-    length = len(body)
-    if what == "payload length wrong":
-        length = chance.choice([0, 1, length - 1, length + 1, length + 100, 65535])
-    first = (
-        (chance.choice([0, 4, 5, 7, 15]) if what == "version wrong" else 6) << 28
-        | chance.choice([0, 0, 0x10, 0xB8, 0xFF]) << 20
-        | chance.choice([0, chance.getrandbits(20)])
-    )
-    packet = struct.pack("!IHBB", first, length, protocol, hop_limit) + source + destination + body
-    return ether(chance, world, what, 0x86DD, packet)
-
-
-def extended(chance: random.Random, protocol: int, body: bytes) -> tuple[int, bytes]:
-    """One to three extension headers in front of a payload, in any order, some broken."""
-    for _ in range(chance.randrange(1, 4)):
-        kind = chance.choice([HOP, ROUTING, FRAGMENT, DESTINATION, DESTINATION])
-        if kind == FRAGMENT:
-            offset = chance.choice([0, 1, 185 << 3 | 1, 370 << 3])
-            header = struct.pack("!BBHI", protocol, 0, offset, chance.getrandbits(32))
-        elif kind == ROUTING:
-            header = bytes(
-                [protocol, 2, chance.choice([0, 2, 4, 253]), chance.choice([0, 1])]
-            ) + bytes(20)
-        else:
-            options = chance.choice(
-                [
-                    b"\x01\x04\0\0\0\0",  # padding
-                    b"\x05\x02\0\0\x01\0",  # router alert
-                    bytes([chance.choice([0x1E, 0x3E, 0x5E, 0x7E, 0x9E, 0xBE, 0xDE, 0xFE]), 4])
-                    + bytes(4),
-                    b"\x01\xff\0\0\0\0",  # longer than the header
-                    b"\0" * 6,
-                ]
-            )
-            header = bytes([protocol, chance.choice([0, 0, 0, 0, 1, 200])]) + options
-        protocol, body = kind, header + body
-    return protocol, body
+def addresses(*texts: str) -> tuple[Address, ...]:
+    """Addresses from their usual form."""
+    return tuple(ip_address(text) for text in texts)
