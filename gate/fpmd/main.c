@@ -199,7 +199,6 @@ static void serve(struct daemon *d, struct conn *c, uint32_t events)
 	/* Both directions are closed: nobody reads what blocks it. */
 	if ((events & (EPOLLHUP | EPOLLERR)) && (!(events & EPOLLIN) || peer_blocked(c->peer)))
 		c->gone = true;
-	settle(d, c);
 }
 
 static void welcome(struct daemon *d)
@@ -233,7 +232,6 @@ static void welcome(struct daemon *d)
 		log_warn("a client that is neither root nor in group " GROUP " is turned away");
 		dispatch_refuse(&d->dispatch, c->peer, EPERM,
 				"only root and members of group " GROUP " may connect");
-		settle(d, c);
 	}
 }
 
@@ -294,7 +292,7 @@ static void loop(struct daemon *d)
 		publish(d);
 		if (!d->fpm.published && (wait < 0 || wait > UNPUBLISHED_MS))
 			wait = UNPUBLISHED_MS;
-		/* Events may have been queued for anyone. */
+		/* Only now: who has the answer to a SYNC_END finds the file published. */
 		for (unsigned i = 0; i < CLIENTS_MAX; i++)
 			if (d->conns[i].peer)
 				settle(d, &d->conns[i]);

@@ -27,9 +27,19 @@ static struct shadow *shadows;
 static uint32_t *buckets;
 static uint32_t bucket_mask;
 
+/* Chains of the rows that the former fpmd's file shows in use, by the same hash, as long as that is there: an interface gets
+ * the row again that it had, for the row's index is also that of its counters in the stats file. */
+static const struct iface_row *old_rows;
+static uint32_t *old_buckets, *old_next;
+
+static uint32_t hash(uint32_t vrf, uint32_t ifindex)
+{
+	return (ifindex * 0x9e3779b1U ^ vrf * 0x85ebca6bU) >> 7 & bucket_mask;
+}
+
 static uint32_t *bucket(uint32_t vrf, uint32_t ifindex)
 {
-	return &buckets[(ifindex * 0x9e3779b1U ^ vrf * 0x85ebca6bU) >> 7 & bucket_mask];
+	return &buckets[hash(vrf, ifindex)];
 }
 
 /* The row of a key, live or shell. */
@@ -78,6 +88,42 @@ void iface_unref(uint32_t row)
 	put_if_unused(row);
 }
 
+static int remember_old(const struct fpm *fpm, uint32_t capacity)
+{
+	const struct shm_table_dir *dir = fpm->old ? shm_find(fpm->old, "iface") : NULL;
+
+	free(old_buckets);
+	free(old_next);
+	old_buckets = old_next = NULL;
+	if (!dir || dir->capacity < capacity)
+		return 0;
+	old_rows = shm_rows(fpm->old, "iface");
+	old_buckets = calloc(bucket_mask + 1, sizeof(*old_buckets));
+	old_next = calloc(capacity, sizeof(*old_next));
+	if (!old_buckets || !old_next)
+		return -ENOMEM;
+	for (uint32_t row = 1; row < capacity; row++) {
+		uint32_t *at = &old_buckets[hash(old_rows[row].vrf, old_rows[row].ifindex)];
+
+		if (!old_rows[row].ifindex)
+			continue;
+		fpm_rows_reserve(&table, row);
+		old_next[row] = *at;
+		*at = row;
+	}
+	return 0;
+}
+
+/* The row that the interface had in the former fpmd's file; 0: none. */
+static uint32_t old_row(const struct fpm *fpm, uint32_t vrf, uint32_t ifindex)
+{
+	uint32_t row = fpm->old && old_buckets ? old_buckets[hash(vrf, ifindex)] : 0;
+
+	while (row && (old_rows[row].vrf != vrf || old_rows[row].ifindex != ifindex))
+		row = old_next[row];
+	return row;
+}
+
 static int init(struct fpm *fpm, struct err *err)
 {
 	uint32_t capacity;
@@ -93,7 +139,7 @@ static int init(struct fpm *fpm, struct err *err)
 	rows = (struct iface_row *)table.rows;
 	shadows = calloc(capacity, sizeof(*shadows));
 	buckets = calloc(bucket_mask + 1, sizeof(*buckets));
-	if (!shadows || !buckets)
+	if (!shadows || !buckets || remember_old(fpm, capacity))
 		return err_set(err, ENOMEM, "no memory for %u interfaces", capacity);
 	return 0;
 }
@@ -160,14 +206,14 @@ static int check(const struct fpc_iface *msg, struct err *err)
 }
 
 /* A row, new or a shell's, in the hash. */
-static uint32_t get_row(const struct fpc_iface *msg)
+static uint32_t get_row(const struct fpm *fpm, const struct fpc_iface *msg)
 {
 	uint32_t row = find(msg->vrf, msg->ifindex);
 	uint32_t *at = bucket(msg->vrf, msg->ifindex);
 
 	if (row)
 		return row;
-	row = fpm_rows_get(&table);
+	row = fpm_rows_get_at(&table, old_row(fpm, msg->vrf, msg->ifindex));
 	if (!row)
 		return 0;
 	shadows[row] = (struct shadow){
@@ -193,7 +239,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 			take_back(find(want->vrf, want->ifindex));
 		return rc;
 	}
-	row = get_row(want);
+	row = get_row(fpm, want);
 	if (!row)
 		return err_set(err, ENOSPC, "the table of interfaces is full (FP_MAX_INTERFACES)");
 	iface = &rows[row];
