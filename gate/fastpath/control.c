@@ -37,6 +37,20 @@ static bool same_capacities(const struct shm *shm, const struct shm_table_desc *
 	return shm->header->n_tables == n;
 }
 
+/* What a killed predecessor left behind besides counters: none of its workers reads any more, no port has a link. */
+static void forget_state(struct shm *stats)
+{
+	struct worker_row *workers = shm_rows(stats, "worker");
+	struct port_state_row *ports = shm_rows(stats, "port_state");
+
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		quiesce_offline(&workers[i]);
+		workers[i].state = WORKER_OFF;
+	}
+	for (unsigned i = 0; i < shm_find(stats, "port_state")->capacity; i++)
+		ports[i].link_up = 0;
+}
+
 int control_open_stats(struct shm *ret, const struct paths *paths, const struct settings *settings,
 		       bool *ret_new, struct err *err)
 {
@@ -49,6 +63,7 @@ int control_open_stats(struct shm *ret, const struct paths *paths, const struct 
 	if (!shm_attach(ret, paths->stats_shm, true, tables, n, NULL)) {
 		if (same_capacities(ret, tables, n)) {
 			ret->header->writer_pid = (uint32_t)getpid();
+			forget_state(ret);
 			return 0;
 		}
 		shm_detach(ret);
@@ -241,7 +256,7 @@ static void follow_mtu(struct rte_port *p)
 }
 
 /* Device and TAP, ten times a second. */
-static int look_after(struct rte_port *p, const struct port_state_row *was,
+static int look_after(struct rte_port *p, const struct port_state_row *was, bool is_first,
 		      struct fpc_client *client, struct err *err)
 {
 	unsigned ifindex = fpvi_ifindex(&p->tap);
@@ -253,7 +268,7 @@ static int look_after(struct rte_port *p, const struct port_state_row *was,
 				     "stops a port");
 	}
 	read_counters(p, was);
-	if (link != p->row->link_up)
+	if (is_first || link != p->row->link_up)
 		fpvi_set_carrier(&p->tap, p->row->link_up);
 	follow_mtu(p);
 	if (!fpvi_get_mac(&p->tap, mac) && memcmp(mac, p->row->mac, 6)) {
@@ -272,9 +287,6 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 	int rc = 0;
 
 	client_init(&client);
-	/* An attached TAP has carrier. */
-	for (unsigned i = 0; i < rte.n_ports; i++)
-		fpvi_set_carrier(&rte.ports[i].tap, false);
 	for (unsigned tick = 0;; tick++) {
 		int64_t now = milliseconds();
 		struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN } };
@@ -283,7 +295,7 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 		if (shm_replaced(config, paths->config_shm))
 			rc = move_over(paths, config, stats, err);
 		for (unsigned i = 0; i < rte.n_ports && tick % PORTS_EVERY == 0 && !rc; i++)
-			rc = look_after(&rte.ports[i], &before[i], &client, err);
+			rc = look_after(&rte.ports[i], &before[i], !tick, &client, err);
 		if (rc)
 			break;
 

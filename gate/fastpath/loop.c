@@ -60,14 +60,8 @@ static int give_tx_queues(unsigned port, struct err *err)
 
 int loop_init(struct shm *stats, struct err *err)
 {
-	struct worker_row *rows = shm_rows(stats, "worker");
 	int rc;
 
-	/* What a killed predecessor left: none of its workers reads any more. */
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		quiesce_offline(&rows[i]);
-		rows[i].state = WORKER_OFF;
-	}
 	rte.n_workers = rte.plan->n_cores;
 	rte.workers = rte_zmalloc("workers", rte.n_workers * sizeof(*rte.workers), RTE_CACHE_LINE_SIZE);
 	if (!rte.workers)
@@ -78,7 +72,6 @@ int loop_init(struct shm *stats, struct err *err)
 
 		fp_worker_init(&w->fp, (uint16_t)i, stats);
 		w->fp.row->core = rte.plan->cores[i];
-		w->fp.row->state = WORKER_ON;
 		snprintf(name, sizeof(name), "from_linux%u", i);
 		w->from_linux = rte_ring_create(name, LINUX_RING, SOCKET_ID_ANY,
 						RING_F_SP_ENQ | RING_F_SC_DEQ);
@@ -214,6 +207,7 @@ int loop_main(void *worker)
 	uint32_t idle = 0, sleep = 0;
 
 	w->fp.now = seconds();
+	row->state = WORKER_ON;
 	quiesce_online(row);
 	while (likely(!atomic_load_explicit(&rte.stop, memory_order_relaxed))) {
 		unsigned received = 0, other = 0;

@@ -30,11 +30,16 @@ static int link_ioctl(const struct fpvi *tap, unsigned long request, struct ifre
 	return ioctl(control_socket(), request, ifr) ? -errno : 0;
 }
 
-/* TUNSETIFF must repeat whether an existing TAP has several queues. Ours have one, but someone else may have made it. */
+#ifndef IFF_NO_CARRIER
+#define IFF_NO_CARRIER 0x0040 /* Linux 6.2; older ones ignore it */
+#endif
+
+/* TUNSETIFF must repeat whether an existing TAP has several queues. Ours have one, but someone else may have made it. The
+ * carrier comes on when packets flow, so that Linux sends none before. */
 static int attach(int fd, const char *name)
 {
 	struct ifreq ifr = {};
-	short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+	short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | IFF_NO_CARRIER;
 
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	ifr.ifr_flags = flags;
