@@ -107,9 +107,13 @@ class Follower:
             await self.wake.wait()
             self.wake.clear()
             self.read_all()
-            while self.backlog:
+            # What waits now, not what comes meanwhile: a dump that's due mustn't wait until the kernel is quiet.
+            last = self.received
+            while self.backlog and self.backlog[0][0] <= last:
                 self.handle_some()
                 await asyncio.sleep(0)
+            if self.backlog:
+                self.wake.set()
             family = self.next_due()
             if family:
                 await self.dump(family)
@@ -322,7 +326,10 @@ def main() -> None:
     except* NetlinkError as group:
         die(str(group.exceptions[0]), "cmgrd needs the capability CAP_NET_ADMIN")
     except* OSError as group:
-        die(str(group.exceptions[0]))
+        failure = group.exceptions[0]
+        if isinstance(failure, OSError) and failure.filename:
+            die(f"{failure.filename}: {failure.strerror}")
+        die(str(failure))
 
 
 async def start(instance: str, record: Path | None) -> None:

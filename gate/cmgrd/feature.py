@@ -35,7 +35,7 @@ class Mirror[K, V](dict[K, V]):
     def end(self) -> list[K]:
         """What the dump didn't find; the caller drops each."""
         stale, self.stale = self.stale, set()
-        return [key for key in stale if key in self]
+        return [key for key in self if key in stale] if stale else []
 
     def abandon(self) -> None:
         self.stale = set()

@@ -5,6 +5,7 @@
     {"do": "message", "name": "RTM_NEWROUTE", "protocol": 0, "type": 24, "flags": 2, "late": false, "hex": "..."}
     {"do": "end", "complete": true}
     {"do": "lose", "families": ["route4"], "reason": "ENOBUFS"}
+    {"do": "note", "text": "for people"}
 
 A message between begin and end belongs to the dump. `hex` is the payload, without the nlmsghdr.
 """
@@ -81,5 +82,7 @@ def replay(core: Core, line: str) -> str:
                 late=entry["late"],
             )
             return str(entry["name"])
+        case "note":
+            return f"# {entry['text']}"
         case other:
             raise ValueError(f"an unknown step: {other}")

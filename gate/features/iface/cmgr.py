@@ -98,6 +98,9 @@ class Sync(Feature):
                     self.drop_link(link.ifindex)
                 else:
                     self.put_link(link)
+                    if link.mtu6 != link.mtu and not dumped:
+                        # A message about a new link or MTU is sent before IPv6 has taken notice.
+                        self.redump(Family.LINK, message.name)
             case Netconf() as netconf:
                 self.put_netconf(netconf, gone=gone)
             case Qdisc() as qdisc:

@@ -23,6 +23,7 @@ from _sluice import lib
 from sluice.cmgrd.feature import Feature, Mirror
 from sluice.cmgrd.kernel import (
     AF_INET,
+    AF_INET6,
     IFF_LOWER_UP,
     IFF_UP,
     NLM_F_APPEND,
@@ -109,7 +110,7 @@ class Sync(Feature):
         if family in (Family.ROUTE4, Family.ROUTE6):
             for key, routes in self.fresh.items():
                 self.store(key, routes)
-            for key in self.stale:
+            for key in sorted(self.stale):
                 self.store(key, [])
             self.fresh, self.stale = {}, set()
         elif family is Family.LINK:
@@ -278,6 +279,9 @@ class Sync(Feature):
             or any(h.weight > WEIGHT_MAX for h in nexthops)
         ):
             flags, nexthops = UNSUPPORTED, ()
+        if route.family == AF_INET6 and len(nexthops) > 1:
+            # A message begins with the next hop that it's about, a dump with the oldest.
+            nexthops = tuple(sorted(nexthops, key=lambda h: (h.ifindex, h.gateway, h.weight)))
         body = HEAD.pack(
             VRF,
             route.table,
