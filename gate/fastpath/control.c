@@ -13,8 +13,8 @@
 #include "lib/log.h"
 #include "lib/settings.h"
 
-#define TICK_MS 10
-#define PORTS_EVERY 10 /* ticks */
+#define PORTS_MS 100 /* between two looks at the ports */
+#define FILE_MS 10   /* and at the config file while there's no fpmd that would tell of a new one */
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 500
 
@@ -287,21 +287,24 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 	int rc = 0;
 
 	client_init(&client);
-	for (unsigned tick = 0;; tick++) {
+	for (int64_t ports_at = 0;;) {
 		int64_t now = milliseconds();
 		struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN } };
 
 		talk(&client, paths, now);
 		if (shm_replaced(config, paths->config_shm))
 			rc = move_over(paths, config, stats, err);
-		for (unsigned i = 0; i < rte.n_ports && tick % PORTS_EVERY == 0 && !rc; i++)
-			rc = look_after(&rte.ports[i], &before[i], !tick, &client, err);
+		if (now >= ports_at) {
+			for (unsigned i = 0; i < rte.n_ports && !rc; i++)
+				rc = look_after(&rte.ports[i], &before[i], !ports_at, &client, err);
+			ports_at = now + PORTS_MS;
+		}
 		if (rc)
 			break;
 
 		fds[1] = (struct pollfd){ .fd = client.fd,
 					  .events = client.fd < 0 ? 0 : client_events(&client) };
-		poll(fds, 2, TICK_MS);
+		poll(fds, 2, client.ready ? PORTS_MS : FILE_MS);
 		if (fds[0].revents & POLLIN)
 			break;
 	}

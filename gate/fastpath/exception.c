@@ -20,8 +20,8 @@
 
 #define BATCH 32 /* packets of one port in one turn */
 #define SEGMENTS_MAX 16
-#define POLL_RUNNING 1 /* milliseconds between looks while a worker runs, */
-#define POLL_VHOST 2   /* while all doze but devices must be polled, */
+#define POLL_RUNNING 1  /* milliseconds between looks while a worker runs, */
+#define POLL_VHOST 10   /* at most while all doze but vhost's devices must be polled, */
 #define POLL_DOZING 100 /* and otherwise; a worker or a TAP wakes it before */
 
 static struct fp_worker own; /* for its counters only */
@@ -291,8 +291,17 @@ static bool all_dozing(void)
 	return true;
 }
 
-/* Sleeps until a TAP is readable, a worker calls, or it's time to look; returns how many @events there are. */
-static int wait_for_work(struct epoll_event *events, int max)
+/* vhost's devices wake nobody, so they are looked at in intervals that grow with the silence, as workers' sleeps do. */
+static int vhost_timeout(uint64_t silent)
+{
+	uint64_t ms = silent * 1000 / rte_get_tsc_hz() / 16;
+
+	return ms < POLL_RUNNING ? POLL_RUNNING : ms < POLL_VHOST ? (int)ms : POLL_VHOST;
+}
+
+/* Sleeps until a TAP is readable, a worker calls, or it's time to look; returns how many @events there are. @silent: TSC
+ * cycles since there was work. */
+static int wait_for_work(struct epoll_event *events, int max, uint64_t silent)
 {
 	int timeout = 0, n;
 
@@ -300,7 +309,7 @@ static int wait_for_work(struct epoll_event *events, int max)
 	if (!any_waiting() && !atomic_load(&rte.stop)) {
 		timeout = POLL_RUNNING;
 		if (all_dozing())
-			timeout = has_vhost ? POLL_VHOST : POLL_DOZING;
+			timeout = has_vhost ? vhost_timeout(silent) : POLL_DOZING;
 	}
 	n = epoll_wait(epoll_fd, events, max, timeout);
 	atomic_store_explicit(&rte.exception_sleeps, false, memory_order_relaxed);
@@ -310,12 +319,18 @@ static int wait_for_work(struct epoll_event *events, int max)
 int exception_main(void *unused)
 {
 	struct epoll_event events[FP_PORTS_MAX + 1];
+	uint64_t worked_at = rte_rdtsc();
 	unsigned work = 0;
 
 	while (!atomic_load_explicit(&rte.stop, memory_order_relaxed)) {
-		int n = work ? epoll_wait(epoll_fd, events, FP_PORTS_MAX + 1, 0)
-			     : wait_for_work(events, FP_PORTS_MAX + 1);
+		uint64_t now = rte_rdtsc();
 		unsigned waiting = 0;
+		int n;
+
+		if (work)
+			worked_at = now;
+		n = work ? epoll_wait(epoll_fd, events, FP_PORTS_MAX + 1, 0)
+			 : wait_for_work(events, FP_PORTS_MAX + 1, now - worked_at);
 
 		work = 0;
 		for (int i = 0; i < n; i++) {

@@ -13,8 +13,10 @@
 #include <rte_ethdev.h>
 #include <rte_malloc.h>
 
-#define IDLE_LOOPS 256     /* empty polls before the first sleep */
-#define FIRST_SLEEP 10     /* microseconds; doubles up to FP_IDLE_SLEEP */
+#define IDLE_LOOPS 256 /* empty polls before the first sleep */
+/* A sleep is this part of the time since the last packet, at most FP_IDLE_SLEEP: a packet waits little in proportion to
+ * the silence before it, and a fast path that is hardly used costs hardly anything. */
+#define IDLE_PART 16
 
 static uint16_t port_send(struct fp_worker *fp, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
@@ -201,10 +203,12 @@ int loop_main(void *worker)
 	struct rte_worker *w = worker;
 	struct worker_row *row = w->fp.row;
 	const uint64_t clock_every = rte_get_tsc_hz() / 1000;
+	const uint64_t microsecond = rte_get_tsc_hz() / 1000000;
 	const uint32_t longest = rte.plan->idle_sleep;
 	struct rte_mbuf *pkts[FP_BURST];
-	uint64_t last = rte_rdtsc(), clock_at = last;
-	uint32_t idle = 0, sleep = 0;
+	uint64_t last = rte_rdtsc(), clock_at = last, busy_at = last;
+	uint32_t idle = 0;
+	bool dozing = false;
 
 	w->fp.now = seconds();
 	row->state = WORKER_ON;
@@ -241,9 +245,10 @@ int loop_main(void *worker)
 			row->packets += received;
 			row->busy_cycles += now - last;
 			idle = 0;
-			if (unlikely(sleep)) {
+			busy_at = now;
+			if (unlikely(dozing)) {
 				/* From now on the exception thread looks by itself. */
-				sleep = 0;
+				dozing = false;
 				atomic_store_explicit(&w->dozing, false, memory_order_seq_cst);
 				exception_wake();
 			}
@@ -257,14 +262,14 @@ int loop_main(void *worker)
 			w->fp.now = seconds();
 		}
 		if (unlikely(idle >= IDLE_LOOPS && longest)) {
-			if (!sleep) {
+			uint64_t sleep = (now - busy_at) / microsecond / IDLE_PART;
+
+			if (!dozing) {
+				dozing = true;
 				atomic_store_explicit(&w->dozing, true, memory_order_seq_cst);
 				exception_wake();
 			}
-			sleep = sleep ? sleep * 2 : FIRST_SLEEP;
-			if (sleep > longest)
-				sleep = longest;
-			doze(w, sleep);
+			doze(w, sleep < longest ? (uint32_t)sleep : longest);
 			now = rte_rdtsc();
 			row->sleep_cycles += now - last;
 			last = now;

@@ -467,7 +467,7 @@ void plan_make(struct plan *ret, const struct settings *settings, const struct s
 	plan_cores(ret, settings, system);
 	plan_memory(ret, settings, system, for_what);
 	ret->exception_rate = setting_or(settings->exception_rate, 20000);
-	ret->idle_sleep = setting_or(settings->idle_sleep, 1000);
+	ret->idle_sleep = setting_or(settings->idle_sleep, 5000);
 
 	if (!system->has_tun)
 		err_hint(problem(ret, "/dev/net/tun is missing: ports can't appear in Linux"),
