@@ -32,19 +32,18 @@ struct options {
 	bool check, bind, debug;
 };
 
-static int usage(FILE *to)
+static int usage(void)
 {
-	fprintf(to, "Usage: %s [OPTION]...\n"
-		    "The fast path: forwards packets between its ports as Linux would.\n\n"
-		    "  -i, --instance=NAME  instance to serve (default '" INSTANCE_DEFAULT "')\n"
-		    "  -e, --env=FILE       settings (default " SETTINGS_PATH ")\n"
-		    "  -c, --check          print what would be used and what's wrong, and end\n"
-		    "  -b, --bind           as root: bind PCI ports and reserve huge pages, and end\n"
-		    "  -d, --debug          log more, DPDK's messages too\n"
-		    "  -h, --help           this text\n"
-		    "  -V, --version        print the version\n",
-		program_invocation_short_name);
-	return to == stderr;
+	puts("Usage: fp-rte [OPTION]...\n"
+	     "The fast path: forwards packets between its ports as Linux would.\n\n"
+	     "  -i, --instance=NAME  instance to serve (default '" INSTANCE_DEFAULT "')\n"
+	     "  -e, --env=FILE       settings (default " SETTINGS_PATH ")\n"
+	     "  -c, --check          print what would be used and what's wrong, and end\n"
+	     "  -b, --bind           as root: bind PCI ports and reserve huge pages, and end\n"
+	     "  -d, --debug          log more, DPDK's messages too\n"
+	     "  -h, --help           this text\n"
+	     "  -V, --version        print the version");
+	return EXIT_SUCCESS;
 }
 
 /* Negative: go on; else the exit status. */
@@ -63,7 +62,8 @@ static int parse(int argc, char **argv, struct options *ret)
 	int c;
 
 	*ret = (struct options){ .instance = INSTANCE_DEFAULT, .env = SETTINGS_PATH };
-	while ((c = getopt_long(argc, argv, "i:e:cbdhV", options, NULL)) >= 0) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":i:e:cbdhV", options, NULL)) >= 0) {
 		switch (c) {
 		case 'i':
 			ret->instance = optarg;
@@ -81,15 +81,15 @@ static int parse(int argc, char **argv, struct options *ret)
 			ret->debug = true;
 			break;
 		case 'h':
-			return usage(stdout);
+			return usage();
 		case 'V':
 			puts("fp-rte " SLUICE_VERSION);
 			return 0;
 		default:
-			return usage(stderr);
+			return err_command_line(argv[optind - 1]);
 		}
 	}
-	return optind < argc ? usage(stderr) : -1;
+	return optind < argc ? err_command_line(argv[optind]) : -1;
 }
 
 static int read_machine(struct system *ret, const struct paths *paths, struct err *err)

@@ -6,22 +6,25 @@ are pinned to one CPU, everything else to another.
 """
 
 import contextlib
+import ipaddress
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tests.bench.traffic import PEER_MAC, Case, prefixes
+from tests.bench.traffic import PEER_MAC, PORT_MAC, Case, prefixes
 
 WORKER_CPU = 1
 CONTROL_CPU = 0
 START_SECONDS = 120
-MAC = ":".join(f"{b:02x}" for b in PEER_MAC)
+MAC = PEER_MAC.hex(":")
+PORT_MAC_TEXT = PORT_MAC.hex(":")
 
 
 class Unavailable(Exception):
@@ -48,15 +51,12 @@ class Dut(Protocol):
 
 def address_text(case: Case, address: int) -> str:
     """Return an address as text."""
-    import ipaddress
-
     return str(ipaddress.IPv4Address(address) if case.family == 4 else ipaddress.IPv6Address(address))
 
 
-def wait_for(what: str, ready: Iterator[bool] | object, seconds: float = START_SECONDS) -> None:
+def wait_for(what: str, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
     """Poll ready() until it is true; raise Unavailable naming what, after seconds."""
     deadline = time.monotonic() + seconds
-    assert callable(ready)
     while not ready():
         if time.monotonic() > deadline:
             raise Unavailable(f"{what} took more than {seconds:.0f} s")
@@ -90,37 +90,34 @@ class Testpmd:
         if not shutil.which("dpdk-testpmd"):
             raise Unavailable("dpdk-testpmd isn't installed")
         mbufs = 16384 + 2 * case.destinations
-        command = ["dpdk-testpmd", "-l", f"{CONTROL_CPU},{WORKER_CPU}", "--no-pci", "--in-memory"]
+        command = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{CONTROL_CPU},{WORKER_CPU}", "--no-pci", "--in-memory"]
         command += [f"--vdev=net_pcap0,rx_pcap={pcap},infinite_rx=1", "--vdev=net_null1,no-rx=1"]
         command += ["--", "-i", "--nb-cores=1", f"--forward-mode={self.mode}"]
         command += [f"--total-num-mbufs={mbufs}", "--no-lsc-interrupt", "--burst=64"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self._ask("set promisc all on")
-        self._ask("start")
-        if self.process.poll() is not None:
-            raise Unavailable(f"dpdk-testpmd ended with status {self.process.returncode}")
+        self._tell("set promisc all on\nstart")
+        self.packets()
 
-    def _ask(self, command: str) -> str:
-        assert self.process and self.process.stdin and self.process.stdout
-        marker = "show port 0 module_eeprom"  # anything whose echo can be waited for
-        del marker
-        self.process.stdin.write(f"{command}\nshow port summary 0\n")
-        self.process.stdin.flush()
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("0    "):
-                break
-        return "".join(lines)
+    def _tell(self, commands: str) -> None:
+        assert self.process and self.process.stdin
+        try:
+            self.process.stdin.write(commands + "\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise Unavailable(f"dpdk-testpmd ended with status {self.process.poll()}") from error
 
     def packets(self) -> int:
         """Return the packets received from the pcap port."""
-        found = re.search(r"RX-packets: (\d+)", self._ask("show port stats 0"))
-        if not found:
-            raise Unavailable("dpdk-testpmd shows no port statistics")
-        return int(found[1])
+        assert self.process and self.process.stdout
+        self._tell("show port stats 0")
+        found = None
+        for line in self.process.stdout:
+            found = re.search(r"RX-packets: (\d+)", line) or found
+            if found and "####" in line:
+                return int(found[1])
+        raise Unavailable(f"dpdk-testpmd ended with status {self.process.poll()}")
 
     def pids(self) -> list[int]:
         """Return testpmd's process."""
@@ -143,7 +140,7 @@ class Grout:
 
     def _cli(self, commands: list[str], timeout: float = 300) -> str:
         done = subprocess.run(
-            ["grcli", "-s", str(self.socket), "-e", "-f", "/dev/stdin"],
+            ["grcli", "-j", "-s", str(self.socket), "-e", "-f", "/dev/stdin"],
             input="\n".join(commands) + "\n",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -191,8 +188,6 @@ class Grout:
 
     def packets(self) -> int:
         """Return the packets sent on p1."""
-        import json
-
         for row in json.loads(self._cli(["interface stats"], 10).strip() or "[]"):
             if row["interface"] == "p1":
                 return int(row["tx_packets"])

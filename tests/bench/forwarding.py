@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Cycles per packet of the fast path beside its peers, in one run (`make bench`).
+
+All devices take frames from net_pcap without end and send to net_null, on one core, on the same DPDK, and share the
+machine in turns: rounds are interleaved, so that its load hits all alike. A benchmark, not a test: it judges nothing.
+Results: a table, build/bench/forwarding.json and forwarding.png.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.bench.duts import Dut, Grout, Testpmd, Unavailable
+from tests.bench.sluice import Sluice
+from tests.bench.traffic import CASES, Case, pcap_for
+
+TOP = Path(__file__).resolve().parents[2]
+RESULTS = TOP / "build/bench"
+WARM_SECONDS = 0.3
+ROUND_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One device in one case."""
+
+    dut: str
+    case: str
+    rounds: int
+    mpps_median: float
+    mpps_min: float
+    mpps_max: float
+    cycles_median: float
+    dpdk: str
+    cores: int
+    load: float
+
+
+def progress(text: str) -> None:
+    """Tell what a long step is doing."""
+    print(f"[bench] {text}", file=sys.stderr, flush=True)
+
+
+def tsc_hz() -> float:
+    """Return the frequency of the time stamp counter as the kernel's log-free /proc/cpuinfo gives it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("cpu MHz"):
+            return float(line.split(":")[1]) * 1e6
+    sys.exit("error: /proc/cpuinfo names no frequency")
+
+
+def task_seconds(pids: list[int]) -> dict[str, float]:
+    """Return the time each thread has had on a CPU."""
+    found = {}
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
+    return found
+
+
+def one_round(dut: Dut) -> float:
+    """Let the device run alone for a moment; return its packets per second of its worker's CPU time.
+
+    CPU time, not the clock on the wall, so that other load on the machine takes nothing away. The worker is the thread
+    that ran most: all devices poll.
+    """
+    for pid in dut.pids():
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(WARM_SECONDS)
+    first, start = dut.packets(), task_seconds(dut.pids())
+    time.sleep(ROUND_SECONDS)
+    last, end = dut.packets(), task_seconds(dut.pids())
+    for pid in dut.pids():
+        os.kill(pid, signal.SIGSTOP)
+    return (last - first) / max(end[task] - start.get(task, 0) for task in end)
+
+
+def run_case(case: Case, duts: list[Dut], rounds: int, hz: float, dpdk: str) -> list[Row]:
+    """Measure all devices in one case."""
+    pcap = pcap_for(case, RESULTS)
+    running: list[Dut] = []
+    rates: dict[str, list[float]] = {}
+    try:
+        for dut in duts:
+            progress(f"{case.name}: starting {dut.name}")
+            try:
+                dut.start(case, pcap)
+            except Unavailable as why:
+                progress(f"{case.name}: {dut.name} left out: {why}")
+                dut.stop()
+                continue
+            running.append(dut)
+            for pid in dut.pids():
+                os.kill(pid, signal.SIGSTOP)
+        for number in range(rounds):
+            progress(f"{case.name}: round {number + 1} of {rounds}")
+            for dut in running:
+                rates.setdefault(dut.name, []).append(one_round(dut))
+    finally:
+        for dut in running:
+            dut.stop()
+    return [
+        Row(
+            dut=name,
+            case=case.name,
+            rounds=len(found),
+            mpps_median=statistics.median(found) / 1e6,
+            mpps_min=min(found) / 1e6,
+            mpps_max=max(found) / 1e6,
+            cycles_median=hz / statistics.median(found),
+            dpdk=dpdk,
+            cores=1,
+            load=os.getloadavg()[0],
+        )
+        for name, found in rates.items()
+    ]
+
+
+def table(rows: list[Row]) -> str:
+    """Return the results for people."""
+    lines = [f"{'case':<12} {'device':<16} {'cycles':>7} {'Mpps':>7} {'range':>15}"]
+    for row in rows:
+        spread = f"{row.mpps_min:.1f}-{row.mpps_max:.1f}"
+        lines.append(
+            f"{row.case:<12} {row.dut:<16} {row.cycles_median:>7.1f} {row.mpps_median:>7.1f} {spread:>15}"
+        )
+    return "\n".join(lines)
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """Draw cycles per packet, a group of bars a case."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cases = list(dict.fromkeys(row.case for row in rows))
+    duts = list(dict.fromkeys(row.dut for row in rows))
+    figure, axes = pyplot.subplots(figsize=(11, 5))
+    width = 0.8 / max(len(duts), 1)
+    for i, dut in enumerate(duts):
+        found = {row.case: row.cycles_median for row in rows if row.dut == dut}
+        axes.bar(
+            [j + i * width for j in range(len(cases))],
+            [found.get(case, 0) for case in cases],
+            width,
+            label=dut,
+        )
+    axes.set_xticks([j + 0.4 - width / 2 for j in range(len(cases))], cases)
+    axes.set_ylabel("cycles per packet, one core, drivers included")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    """Run the benchmark; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--case", action="append", help="only this case; may stand often")
+    parser.add_argument("--dut", action="append", help="only this device; may stand often")
+    parser.add_argument("--build", type=Path, default=TOP / "build/bench-release")
+    args = parser.parse_args()
+
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    dpdk = subprocess.run(
+        ["pkg-config", "--modversion", "libdpdk"], stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+    duts: list[Dut] = [
+        Sluice(args.build, RESULTS),
+        Grout(RESULTS),
+        Testpmd("macswap"),
+        Testpmd("io"),
+    ]
+    duts = [dut for dut in duts if not args.dut or dut.name in args.dut]
+    rows: list[Row] = []
+    for case in CASES:
+        if not args.case or case.name in args.case:
+            rows += run_case(case, duts, args.rounds, tsc_hz(), dpdk)
+    print(f"DPDK {dpdk}, load {os.getloadavg()[0]:.1f}, one worker")
+    print(table(rows))
+    (RESULTS / "forwarding.json").write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    if rows:
+        plot(rows, RESULTS / "forwarding.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
