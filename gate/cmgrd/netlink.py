@@ -144,10 +144,11 @@ class Listener:
             except InterruptedError:
                 continue
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
                 lost = True
-                continue
+                if error.errno == errno.ENOBUFS:
+                    continue
+                log.warning("netlink: %s", error)
+                break
             if sender[0] != 0:
                 continue  # another process pretends to be the kernel
             if size == RECEIVE:

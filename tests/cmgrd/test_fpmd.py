@@ -1,0 +1,159 @@
+"""cmgrd and fpmd together, without a fast path: whoever is killed, fpmd ends with what the kernel has."""
+
+import asyncio
+import random
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sluice.fpc import Connection, FpcError, Role, State, decode
+
+from tests.cmgrd.kernel import fresh, in_namespace, ip
+from tests.cmgrd.scenarios import SETUP
+from tests.lib import product
+
+pytestmark = pytest.mark.functional
+
+Process = asyncio.subprocess.Process
+
+
+class Pair:
+    """fpmd and cmgrd of an instance of their own."""
+
+    def __init__(self, log: Path) -> None:
+        self.instance = f"t{uuid.uuid4().hex[:12]}"
+        self.log = log
+        self.running: dict[str, Process] = {}
+
+    async def start(self, name: str, *options: str) -> Process:
+        with self.log.open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *product.program(name), "--instance", self.instance, *options,
+                env=product.environment(), stdout=log, stderr=log,
+            )  # fmt: skip
+        self.running[name] = process
+        return process
+
+    async def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        process = self.running.pop(name)
+        process.send_signal(number)
+        await process.wait()
+
+    def stored(self) -> dict[tuple[int, bytes], tuple[State, bytes]]:
+        """What fpmd has, ports left out: they are fp-rte's."""
+        path = f"/run/sluice/{self.instance}/fpc.sock"
+        with Connection(path, Role.VIEWER, name="test") as fpmd:
+            return {
+                (item.feature, item.body.ljust(4096, b"\0")): (item.state, item.body)
+                for item in fpmd.dump()
+            }
+
+    async def until_equal(self, *, seconds: float = 20) -> None:
+        """Until fpmd has what a fresh look at the kernel gives."""
+        lines: list[str] = []
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    wanted = {
+                        (feature, body.ljust(4096, b"\0")): body
+                        for feature, objects in (await fresh()).items()
+                        for body in objects.values()
+                    }
+                    try:
+                        found = self.stored()
+                    except FpcError as error:
+                        lines = [str(error)]
+                    else:
+                        lines = [
+                            f"only fpmd: {decode(f, b)}" for f, b in found.keys() - wanted.keys()
+                        ]
+                        lines += [
+                            f"not in fpmd: {decode(f, b)}" for f, b in wanted.keys() - found.keys()
+                        ]
+                        if not lines:
+                            return
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError("\n".join([*lines, self.log.read_text()[-4000:]])) from None
+
+
+@asynccontextmanager
+async def pair(log: Path) -> AsyncIterator[Pair]:
+    both = Pair(log)
+    try:
+        await both.start("fpmd")
+        await both.start("cmgrd")
+        yield both
+    finally:
+        for name in list(both.running):
+            await both.kill(name)
+        shutil.rmtree(f"/run/sluice/{both.instance}", ignore_errors=True)
+        for path in Path("/dev/shm").glob(f"sluice.{both.instance}*"):
+            path.unlink()
+
+
+def test_whoever_is_killed_fpmd_ends_with_what_the_kernel_has(tmp_path: Path) -> None:
+    async def run() -> None:
+        ip(*SETUP)
+        chance = random.Random(3)
+        async with pair(tmp_path / "log") as both:
+            await both.until_equal()
+            for victim in ("cmgrd", "fpmd", "cmgrd", "fpmd", "both"):
+                churn = [
+                    f"route {chance.choice(['replace', 'del'])} 203.0.113.{chance.randrange(256)}/32"
+                    f" via 192.0.2.{chance.choice([2, 3])}"
+                    for _ in range(300)
+                ]
+                ip(*churn[:150], check=False)
+                for name in ("cmgrd", "fpmd") if victim == "both" else (victim,):
+                    await both.kill(name)
+                ip(*churn[150:], "link set p2 down", check=False)
+                for name in ("fpmd", "cmgrd"):
+                    if name not in both.running:
+                        await both.start(name)
+                ip("link set p2 up", "address replace 198.51.100.1/24 dev p2")
+                await both.until_equal()
+            assert "Traceback" not in both.log.read_text()
+
+    in_namespace(run)
+
+
+def test_everything_is_told_again_on_sighup(tmp_path: Path) -> None:
+    async def run() -> None:
+        ip(*SETUP)
+        async with pair(tmp_path / "log") as both:
+            await both.until_equal()
+            told = both.log.read_text().count("fpmd has all")
+            both.running["cmgrd"].send_signal(signal.SIGHUP)
+            async with asyncio.timeout(10):
+                while both.log.read_text().count("fpmd has all") == told:
+                    await asyncio.sleep(0.02)
+            await both.until_equal()
+
+    in_namespace(run)
+
+
+def test_a_second_cmgrd_ends_and_the_first_goes_on(tmp_path: Path) -> None:
+    async def run() -> None:
+        ip(*SETUP)
+        async with pair(tmp_path / "log") as both:
+            await both.until_equal()
+            second = await asyncio.create_subprocess_exec(
+                *product.program("cmgrd"), "--instance", both.instance,
+                env=product.environment(), stderr=subprocess.PIPE,
+            )  # fmt: skip
+            async with asyncio.timeout(20):
+                _, errors = await second.communicate()
+            assert second.returncode == 1
+            lines = errors.decode().splitlines()
+            assert lines[-2].startswith("cmgrd: error: ")
+            assert lines[-1] == "cmgrd: hint: stop the other cmgrd of this instance"
+            ip("route add 203.0.113.0/24 via 192.0.2.2")
+            await both.until_equal()
+
+    in_namespace(run)
