@@ -30,8 +30,8 @@ static int check_object(const struct fpc_frame *head, const void *body, size_t l
 	if (!feature || !feature->msg_size)
 		return err_set(err, EOPNOTSUPP, "feature %u has no objects", head->feature);
 	if (len < feature->key_size)
-		return err_set(err, EINVAL, "body of %zu bytes, the key of %s alone takes %u",
-			       len, feature->name, feature->key_size);
+		return err_set(err, EINVAL, "body of %zu bytes, the key of %s alone takes %u", len,
+			       feature->name, feature->key_size);
 	if (head->verb == FPC_DEL) {
 		memcpy(ret_whole, body, feature->key_size);
 		return 0;

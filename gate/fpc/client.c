@@ -13,14 +13,14 @@
 
 void client_init(struct fpc_client *client)
 {
-	*client = (struct fpc_client){ .fd = -1 };
+	*client = (struct fpc_client){.fd = -1};
 }
 
 int client_connect(struct fpc_client *client, const char *path, enum fpc_role role,
 		   const char *name, struct err *err)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct fpc_hello hello = { .version = FPC_VERSION, .role = role };
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct fpc_hello hello = {.version = FPC_VERSION, .role = role};
 	int fd, code;
 
 	if (strlen(path) >= sizeof(to.sun_path))

@@ -10,8 +10,8 @@
 #include "lib/err.h"
 
 struct fpc_client {
-	int fd; /* -1: not connected */
-	bool ready; /* fpmd's HELLO came */
+	int fd;	      /* -1: not connected */
+	bool ready;   /* fpmd's HELLO came */
 	uint32_t seq; /* of the frame queued last */
 	struct frame_in in;
 	struct frame_out out;
@@ -22,7 +22,7 @@ struct fpc_answer {
 	struct fpc_frame head;
 	const uint8_t *body; /* until the next call */
 	size_t len;
-	struct fpc_ack ack;     /* FPC_ACK: the body, filled up */
+	struct fpc_ack ack;	/* FPC_ACK: the body, filled up */
 	struct fpc_event event; /* FPC_EVENT: likewise */
 };
 

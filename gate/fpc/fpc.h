@@ -22,7 +22,7 @@
 
 #include <stdint.h>
 
-#define FPC_VERSION 1
+#define FPC_VERSION   1
 #define FPC_MAX_FRAME 65536 /* bytes, head included */
 
 enum fpc_verb {
@@ -37,18 +37,20 @@ enum fpc_verb {
 };
 
 enum fpc_frame_flags {
-	FPC_F_ACK = 1 << 0,     /* request: answer also when all went well */
-	FPC_F_REFUSED = 1 << 1, /* dump: this object isn't in the fast path; the next frame is an ACK with the reason */
-	FPC_F_PARKED = 1 << 2,  /* dump: waits for an object it depends on */
+	FPC_F_ACK = 1 << 0, /* request: answer also when all went well */
+	FPC_F_REFUSED =
+		1
+		<< 1, /* dump: this object isn't in the fast path; the next frame is an ACK with the reason */
+	FPC_F_PARKED = 1 << 2, /* dump: waits for an object it depends on */
 };
 
 struct fpc_frame {
-	uint32_t len;      /* bytes of the frame, this head included; at most FPC_MAX_FRAME */
+	uint32_t len;	   /* bytes of the frame, this head included; at most FPC_MAX_FRAME */
 	uint16_t head_len; /* bytes of the head: 16; a longer head's rest is skipped */
 	uint16_t feature;  /* enum feature_id (features.def), 0 where none is meant */
-	uint16_t verb;     /* enum fpc_verb */
-	uint16_t flags;    /* enum fpc_frame_flags */
-	uint32_t seq;      /* chosen by the client, copied to the answer */
+	uint16_t verb;	   /* enum fpc_verb */
+	uint16_t flags;	   /* enum fpc_frame_flags */
+	uint32_t seq;	   /* chosen by the client, copied to the answer */
 };
 static_assert(sizeof(struct fpc_frame) == 16);
 
@@ -60,13 +62,13 @@ enum fpc_role {
 
 struct fpc_hello {
 	uint32_t version; /* FPC_VERSION; a higher minor doesn't exist: structs grow instead */
-	uint32_t role;    /* enum fpc_role; fpmd answers with 0 */
-	char name[32];    /* of the program, NUL-padded; for logs */
+	uint32_t role;	  /* enum fpc_role; fpmd answers with 0 */
+	char name[32];	  /* of the program, NUL-padded; for logs */
 };
 static_assert(sizeof(struct fpc_hello) == 40);
 
 struct fpc_ack {
-	int32_t error;    /* positive errno, 0: done */
+	int32_t error;	  /* positive errno, 0: done */
 	uint16_t feature; /* of the request */
 	uint16_t verb;
 	char field[32]; /* the field of the struct that is wrong, or "" */
@@ -75,9 +77,10 @@ struct fpc_ack {
 static_assert(sizeof(struct fpc_ack) == 160);
 
 enum fpc_event_kind {
-	FPC_EVENT_PUBLISHED = 1, /* a new config file took the old one's place: attach it (NETFPC) */
-	FPC_EVENT_PORTS = 2,     /* the set of ports or their TAPs changed: cmgrd may look again */
-	FPC_EVENT_CHANGED = 3,   /* to fp-rte: rows that it mirrors (ports, interfaces) changed */
+	FPC_EVENT_PUBLISHED =
+		1,	       /* a new config file took the old one's place: attach it (NETFPC) */
+	FPC_EVENT_PORTS = 2,   /* the set of ports or their TAPs changed: cmgrd may look again */
+	FPC_EVENT_CHANGED = 3, /* to fp-rte: rows that it mirrors (ports, interfaces) changed */
 };
 
 struct fpc_event {

@@ -30,7 +30,7 @@ static int out_reserve(struct frame_out *out, size_t len)
 	if (used)
 		memcpy(data, out->data + out->start, used);
 	free(out->data);
-	*out = (struct frame_out){ .data = data, .end = used, .size = size };
+	*out = (struct frame_out){.data = data, .end = used, .size = size};
 	return 0;
 }
 
@@ -142,14 +142,9 @@ size_t frame_trim(const void *body, size_t len, size_t min)
 const char *frame_verb_name(uint16_t verb)
 {
 	static const char *const names[] = {
-		[FPC_HELLO] = "HELLO",
-		[FPC_SET] = "SET",
-		[FPC_DEL] = "DEL",
-		[FPC_SYNC_BEGIN] = "SYNC_BEGIN",
-		[FPC_SYNC_END] = "SYNC_END",
-		[FPC_DUMP] = "DUMP",
-		[FPC_EVENT] = "EVENT",
-		[FPC_ACK] = "ACK",
+		[FPC_HELLO] = "HELLO",		 [FPC_SET] = "SET",	      [FPC_DEL] = "DEL",
+		[FPC_SYNC_BEGIN] = "SYNC_BEGIN", [FPC_SYNC_END] = "SYNC_END", [FPC_DUMP] = "DUMP",
+		[FPC_EVENT] = "EVENT",		 [FPC_ACK] = "ACK",
 	};
 
 	return verb < sizeof(names) / sizeof(names[0]) ? names[verb] : NULL;

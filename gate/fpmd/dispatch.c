@@ -12,7 +12,7 @@
 
 /* Objects tried again between two looks at the sockets. */
 #define RETRY_BUDGET 1024
-#define STARVED_MS 100
+#define STARVED_MS   100
 
 static const char *role_name(uint32_t role)
 {
@@ -33,12 +33,12 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-int dispatch_init(struct dispatch *d, struct fpm *fpm, const struct fpm_part *parts, unsigned n_parts,
-		  struct err *err)
+int dispatch_init(struct dispatch *d, struct fpm *fpm, const struct fpm_part *parts,
+		  unsigned n_parts, struct err *err)
 {
 	int rc;
 
-	*d = (struct dispatch){ .fpm = fpm };
+	*d = (struct dispatch){.fpm = fpm};
 	if (posix_memalign((void **)&d->whole, 64, FPC_MAX_BODY))
 		return err_set(err, ENOMEM, "no memory for frames");
 	rc = objects_init(&d->objects, fpm, parts, n_parts, err);
@@ -114,8 +114,8 @@ static void put(struct dispatch *d, struct peer *peer, const struct fpc_frame *h
 static void put_ack(struct dispatch *d, struct peer *peer, uint16_t feature, uint16_t verb,
 		    uint32_t seq, int code, const char *field, const char *text)
 {
-	struct fpc_frame head = { .verb = FPC_ACK, .feature = feature, .seq = seq };
-	struct fpc_ack ack = { .error = code, .feature = feature, .verb = verb };
+	struct fpc_frame head = {.verb = FPC_ACK, .feature = feature, .seq = seq};
+	struct fpc_ack ack = {.error = code, .feature = feature, .verb = verb};
 
 	snprintf(ack.field, sizeof(ack.field), "%s", field);
 	snprintf(ack.text, sizeof(ack.text), "%s", text);
@@ -125,8 +125,8 @@ static void put_ack(struct dispatch *d, struct peer *peer, uint16_t feature, uin
 static void put_events(struct dispatch *d, struct peer *peer)
 {
 	for (uint32_t kind = 1; peer->events >> kind; kind++) {
-		struct fpc_frame head = { .verb = FPC_EVENT };
-		struct fpc_event event = { .kind = kind };
+		struct fpc_frame head = {.verb = FPC_EVENT};
+		struct fpc_event event = {.kind = kind};
 
 		if (!(peer->events >> kind & 1) || frame_out_len(&peer->out) >= PEER_OUT_MAX)
 			continue;
@@ -146,8 +146,8 @@ struct peer *dispatch_role(const struct dispatch *d, enum fpc_role role)
 static int hello(struct dispatch *d, struct peer *peer, const struct fpc_hello *msg,
 		 const char **ret_field, struct err *err)
 {
-	struct fpc_frame head = { .verb = FPC_HELLO };
-	struct fpc_hello answer = { .version = FPC_VERSION, .name = "fpmd" };
+	struct fpc_frame head = {.verb = FPC_HELLO};
+	struct fpc_hello answer = {.version = FPC_VERSION, .name = "fpmd"};
 	struct peer *other;
 
 	if (peer->role)
@@ -158,8 +158,8 @@ static int hello(struct dispatch *d, struct peer *peer, const struct fpc_hello *
 		other = dispatch_role(d, msg->role);
 		if (other && (!d->alive || d->alive(other))) {
 			*ret_field = "role";
-			return err_set(err, EBUSY, "%s has the role '%s' already",
-				       other->name, role_name(msg->role));
+			return err_set(err, EBUSY, "%s has the role '%s' already", other->name,
+				       role_name(msg->role));
 		}
 		/* What the dead one still has in the queue must not meddle with its successor. */
 		if (other)
@@ -212,8 +212,8 @@ static uint64_t sync_parts(const struct dispatch *d, const struct peer *peer,
 	uint64_t parts = 0;
 
 	for (unsigned i = 0; i < d->objects.n_parts; i++)
-		if (head->feature ? d->objects.parts[i].feature->id == head->feature :
-				    owned_by(d, i, peer->role))
+		if (head->feature ? d->objects.parts[i].feature->id == head->feature
+				  : owned_by(d, i, peer->role))
 			parts |= 1ULL << i;
 	return parts;
 }
@@ -271,7 +271,7 @@ static void dump_begin(struct dispatch *d, struct peer *peer, const struct fpc_f
 static void put_object(struct dispatch *d, struct peer *peer, const struct object *obj)
 {
 	const struct feature *f = d->objects.parts[obj->part].feature;
-	struct fpc_frame head = { .verb = FPC_SET, .feature = f->id, .seq = peer->dump_seq };
+	struct fpc_frame head = {.verb = FPC_SET, .feature = f->id, .seq = peer->dump_seq};
 
 	if (obj->state == OBJECT_PARKED)
 		head.flags |= FPC_F_PARKED;

@@ -22,10 +22,10 @@
 
 struct peer {
 	struct peer *next;
-	uint32_t id;     /* counts up, for logs and the recording */
-	uint32_t role;   /* enum fpc_role; 0: no HELLO yet */
+	uint32_t id;   /* counts up, for logs and the recording */
+	uint32_t role; /* enum fpc_role; 0: no HELLO yet */
 	char name[32];
-	bool closing;    /* said something unbearable: close it once out is sent */
+	bool closing; /* said something unbearable: close it once out is sent */
 	struct frame_in in;
 	struct frame_out out;
 	uint32_t events; /* 1 << enum fpc_event_kind: to be told when there is room */
@@ -43,8 +43,9 @@ struct dispatch {
 	struct objects objects;
 	struct peer *peers;
 	uint32_t last_id;
-	uint64_t starved_at; /* when objects_wake_starved was called last, CLOCK_MONOTONIC milliseconds */
-	int wait;            /* of the last dispatch_work with deferred calls left */
+	uint64_t
+		starved_at; /* when objects_wake_starved was called last, CLOCK_MONOTONIC milliseconds */
+	int wait;	    /* of the last dispatch_work with deferred calls left */
 	struct record *record; /* NULL: none */
 	/* Whether @peer's other end is still there; asked before its role is denied to another. NULL: yes. */
 	bool (*alive)(struct peer *peer);
@@ -52,8 +53,8 @@ struct dispatch {
 };
 
 /* @fpm->config is there and empty. @parts: fpm_parts and n_features, except in tests. */
-int dispatch_init(struct dispatch *d, struct fpm *fpm, const struct fpm_part *parts, unsigned n_parts,
-		  struct err *err);
+int dispatch_init(struct dispatch *d, struct fpm *fpm, const struct fpm_part *parts,
+		  unsigned n_parts, struct err *err);
 void dispatch_free(struct dispatch *d);
 
 /* A new conversation; NULL: no memory. */

@@ -14,7 +14,7 @@
 
 struct fpm {
 	const struct settings *settings;
-	struct shm config;                /* being written; published or not yet */
+	struct shm config;		  /* being written; published or not yet */
 	const struct worker_row *workers; /* of the running fp-rte's stats file; NULL: none runs */
 
 	/* The config file that a former fpmd left, of the same layout, read-only; NULL: there's none, or the first sync after
@@ -23,7 +23,7 @@ struct fpm {
 	const struct shm *old;
 
 	bool published; /* readers may have config mapped: what is unlinked is reused only after a quiescent point */
-	bool freed;     /* rows came back (fpm_rows_put): what was refused for lack of room may be tried again */
+	bool freed; /* rows came back (fpm_rows_put): what was refused for lack of room may be tried again */
 
 	uint32_t workers_seq; /* changes whenever workers points to other ones */
 
@@ -79,9 +79,9 @@ struct fpm_rows {
 	struct fpm *fpm;
 	struct shm_table_dir *dir;
 	char *rows;
-	uint32_t *stack;   /* indices that came back; those that are in use again are skipped */
+	uint32_t *stack; /* indices that came back; those that are in use again are skipped */
 	uint32_t n_stack;
-	uint32_t next;     /* all below were given out, reserved or stacked */
+	uint32_t next;			     /* all below were given out, reserved or stacked */
 	uint64_t *used, *stacked, *reserved; /* a bit a row */
 };
 

@@ -24,7 +24,7 @@
 #include "lib/paths.h"
 #include "lib/settings.h"
 
-#define GROUP "sluice"
+#define GROUP	    "sluice"
 #define CLIENTS_MAX 64
 /* How long an unpublished file waits at the most until somebody looks whether fp-rte still lives. */
 #define UNPUBLISHED_MS 200
@@ -32,7 +32,7 @@
 struct conn {
 	int fd;
 	uint32_t events; /* that epoll waits for */
-	bool gone;       /* the other end is closed */
+	bool gone;	 /* the other end is closed */
 	struct peer *peer;
 };
 
@@ -43,29 +43,31 @@ struct daemon {
 	struct publish publish;
 	struct dispatch dispatch;
 	struct conn conns[CLIENTS_MAX]; /* peer NULL: free */
-	gid_t group;                    /* of those who may connect; -1: there's no such group */
+	gid_t group;			/* of those who may connect; -1: there's no such group */
 	int epoll, listener, signals;
 	bool listening;
 };
 
 static int usage(FILE *to)
 {
-	fprintf(to, "Usage: %s [OPTION]...\n"
-		    "The Fast Path Manager: writes the fast path's tables from what cmgrd and fp-rte say.\n\n"
-		    "  -i, --instance=NAME  instance to serve (default '" INSTANCE_DEFAULT "')\n"
-		    "  -e, --env=FILE       settings (default " SETTINGS_PATH ")\n"
-		    "  -r, --record=FILE    append every frame to FILE as a JSON line\n"
-		    "  -c, --check          say whether it could start, and end\n"
-		    "  -d, --debug          log more\n"
-		    "  -h, --help           this text\n"
-		    "  -V, --version        print the version\n",
+	fprintf(to,
+		"Usage: %s [OPTION]...\n"
+		"The Fast Path Manager: writes the fast path's tables from what cmgrd and fp-rte "
+		"say.\n\n"
+		"  -i, --instance=NAME  instance to serve (default '" INSTANCE_DEFAULT "')\n"
+		"  -e, --env=FILE       settings (default " SETTINGS_PATH ")\n"
+		"  -r, --record=FILE    append every frame to FILE as a JSON line\n"
+		"  -c, --check          say whether it could start, and end\n"
+		"  -d, --debug          log more\n"
+		"  -h, --help           this text\n"
+		"  -V, --version        print the version\n",
 		program_invocation_short_name);
 	return 0;
 }
 
 static int listen_at(const char *path, gid_t group, struct err *err)
 {
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int fd, code;
 	mode_t mask;
 
@@ -175,7 +177,7 @@ static void receive(struct daemon *d, struct conn *c)
 /* Sends, then closes or waits for what comes next. */
 static void settle(struct daemon *d, struct conn *c)
 {
-	struct epoll_event ev = { .data.ptr = c };
+	struct epoll_event ev = {.data.ptr = c};
 
 	flush(d, c);
 	if (c->gone || (c->peer->closing && !frame_out_len(&c->peer->out))) {
@@ -204,7 +206,7 @@ static void serve(struct daemon *d, struct conn *c, uint32_t events)
 static void welcome(struct daemon *d)
 {
 	int fd = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct epoll_event ev = { .events = EPOLLIN };
+	struct epoll_event ev = {.events = EPOLLIN};
 	struct conn *c = NULL;
 
 	if (fd < 0)
@@ -217,7 +219,7 @@ static void welcome(struct daemon *d)
 		close(fd);
 		return;
 	}
-	*c = (struct conn){ .fd = fd, .events = ev.events, .peer = dispatch_peer(&d->dispatch) };
+	*c = (struct conn){.fd = fd, .events = ev.events, .peer = dispatch_peer(&d->dispatch)};
 	ev.data.ptr = c;
 	if (!c->peer || epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &ev)) {
 		log_err("no memory for another client");
@@ -238,14 +240,14 @@ static void welcome(struct daemon *d)
 static bool alive(struct peer *peer)
 {
 	const struct conn *c = peer->user;
-	struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
 
 	return poll(&p, 1, 0) <= 0 || !(p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 static int watch(struct daemon *d, int fd, void *what, struct err *err)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = what};
 
 	if (epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &ev))
 		return err_set(err, errno, "can't watch a file: %s", strerror(errno));
@@ -351,14 +353,10 @@ static int run(struct daemon *d, const char *record, bool check, struct err *err
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "env", required_argument, NULL, 'e' },
-		{ "record", required_argument, NULL, 'r' },
-		{ "check", no_argument, NULL, 'c' },
-		{ "debug", no_argument, NULL, 'd' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{},
+		{"instance", required_argument, NULL, 'i'}, {"env", required_argument, NULL, 'e'},
+		{"record", required_argument, NULL, 'r'},   {"check", no_argument, NULL, 'c'},
+		{"debug", no_argument, NULL, 'd'},	    {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	    {},
 	};
 	const char *instance = INSTANCE_DEFAULT, *env = SETTINGS_PATH, *record = NULL;
 	static struct daemon d;

@@ -12,8 +12,8 @@
 
 #define BUCKETS_MIN 1024
 
-#define PART(name) { &name##_feature, &name##_apply },
-const struct fpm_part fpm_parts[] = { FEATURES(PART) };
+#define PART(name) {&name##_feature, &name##_apply},
+const struct fpm_part fpm_parts[] = {FEATURES(PART)};
 #undef PART
 
 static uint32_t hash_key(unsigned part, const uint8_t *key, size_t len)
@@ -268,10 +268,9 @@ static void content_changed(struct objects *o, unsigned part)
 
 	o->changed |= 1ULL << part;
 	if (h)
-		atomic_store_explicit(
-			&h->changes,
-			atomic_load_explicit(&h->changes, memory_order_relaxed) + 1,
-			memory_order_release);
+		atomic_store_explicit(&h->changes,
+				      atomic_load_explicit(&h->changes, memory_order_relaxed) + 1,
+				      memory_order_release);
 }
 
 static void log_refusal(const struct objects *o, const struct object *obj, const struct err *err)
@@ -418,7 +417,7 @@ void objects_del(struct objects *o, unsigned part, const void *key)
 		find_link(o, part, key, hash_key(part, key, o->parts[part].feature->key_size));
 
 	if (*link)
-		delete(o, link);
+		delete (o, link);
 }
 
 void objects_sync_begin(struct objects *o, unsigned part)
@@ -442,7 +441,7 @@ int objects_sync_end(struct objects *o, unsigned part, struct err *err)
 		next = obj->next;
 		if (obj->generation == list->generation)
 			continue;
-		delete(o, find_link(o, part, obj->body, obj->hash));
+		delete (o, find_link(o, part, obj->body, obj->hash));
 		n++;
 	}
 	return n;
@@ -495,7 +494,7 @@ bool objects_retry(struct objects *o, unsigned budget)
 
 void objects_cursor(struct objects *o, struct object_cursor *cursor, unsigned part)
 {
-	*cursor = (struct object_cursor){ .next = o->cursors, .at = o->lists[part].first };
+	*cursor = (struct object_cursor){.next = o->cursors, .at = o->lists[part].first};
 	o->cursors = cursor;
 }
 

@@ -84,8 +84,9 @@ struct objects {
 	uint32_t n_buckets; /* power of two */
 	uint32_t n;
 	struct object_cursor *cursors;
-	uint64_t changed; /* parts (bit: index) whose applied objects changed; the reader clears it */
-	bool quiet;       /* don't log refusals (tests that refuse on purpose) */
+	uint64_t
+		changed; /* parts (bit: index) whose applied objects changed; the reader clears it */
+	bool quiet;	 /* don't log refusals (tests that refuse on purpose) */
 	/* Whole structs for calls of the features: an object's old body, the one to apply. */
 	uint8_t *old_whole, *new_whole;
 };

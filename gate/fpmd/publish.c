@@ -109,8 +109,8 @@ int publish_init(struct publish *p, const struct paths *paths, struct fpm *fpm,
 	unsigned n = feature_config_tables(tables, settings);
 	int rc;
 
-	*p = (struct publish){ .paths = paths, .fpm = fpm };
-	*fpm = (struct fpm){ .settings = settings, .look = look, .look_arg = p };
+	*p = (struct publish){.paths = paths, .fpm = fpm};
+	*fpm = (struct fpm){.settings = settings, .look = look, .look_arg = p};
 	snprintf(p->new_path, sizeof(p->new_path), "%s.new", paths->config_shm);
 	rc = survey(p, settings, err);
 	if (rc)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fpmd/fpm.h"
 
@@ -21,6 +22,7 @@ struct batch {
 	bool marked;
 	uint32_t workers_seq; /* of the workers that mark is of */
 	struct quiesce_mark mark;
+	uint64_t marked_at; /* CLOCK_MONOTONIC, microseconds */
 	size_t n, size;
 	struct deferred_call *calls;
 };
@@ -89,7 +91,7 @@ void fpm_defer(struct fpm *fpm, void (*free_fn)(void *arg, uint32_t index), void
 	call = new_call(fpm);
 	/* Without memory to remember it, the row stays out of use until fpmd's restart: safe, and next to impossible. */
 	if (call)
-		*call = (struct deferred_call){ free_fn, arg, index };
+		*call = (struct deferred_call){free_fn, arg, index};
 }
 
 static void run(struct batch *b)
@@ -115,6 +117,32 @@ static void close_batch(struct fpm_deferred *d)
 	d->last = &b->next;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Marks @b and the batches after it that have no mark of these workers. */
+static void mark(struct batch *b, const struct fpm *fpm)
+{
+	for (; b; b = b->next) {
+		if (b->marked && b->workers_seq == fpm->workers_seq)
+			continue;
+		b->marked = true;
+		b->workers_seq = fpm->workers_seq;
+		quiesce_mark(&b->mark, fpm->workers);
+		b->marked_at = now_us();
+	}
+}
+
+static bool passed(const struct batch *b, const struct fpm *fpm)
+{
+	return now_us() - b->marked_at >= QUIESCE_WAIT_US && quiesce_passed(&b->mark, fpm->workers);
+}
+
 bool fpm_defer_work(struct fpm *fpm)
 {
 	struct fpm_deferred *d = fpm->deferred;
@@ -129,14 +157,8 @@ bool fpm_defer_work(struct fpm *fpm)
 		struct batch *b = d->first;
 
 		if (fpm->workers) {
-			for (struct batch *i = b; i; i = i->next) {
-				if (i->marked && i->workers_seq == fpm->workers_seq)
-					continue;
-				i->marked = true;
-				i->workers_seq = fpm->workers_seq;
-				quiesce_mark(&i->mark, fpm->workers);
-			}
-			if (!quiesce_passed(&b->mark, fpm->workers))
+			mark(b, fpm);
+			if (!passed(b, fpm))
 				return true;
 		}
 		d->first = b->next;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* lock_held takes the lock for a moment: whoever wants it for good tries for longer than that. */
-#define TRIES 20
+#define TRIES  20
 #define TRY_NS 5000000
 
 int lock_take(const char *path, const char *what, const char *instance, struct err *err)
@@ -24,7 +24,7 @@ int lock_take(const char *path, const char *what, const char *instance, struct e
 		return err_set(err, errno, "can't open %s: %s", path, strerror(errno));
 	for (int i = 0; flock(fd, LOCK_EX | LOCK_NB); i++) {
 		if (errno == EWOULDBLOCK && i < TRIES) {
-			nanosleep(&(struct timespec){ .tv_nsec = TRY_NS }, NULL);
+			nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
 			continue;
 		}
 		code = errno;

@@ -15,13 +15,13 @@
 /* Row of the stats table "worker"; one cache line pair of its own per worker. Written by its worker only. */
 struct worker_row {
 	_Atomic uint64_t quiescent; /* odd: running since that point; even: holds nothing */
-	uint32_t core;              /* CPU number */
-	uint32_t state;             /* enum worker_state */
-	uint64_t loops;             /* polls of all its queues */
-	uint64_t busy_loops;        /* those that found packets */
-	uint64_t packets;           /* received from ports */
-	uint64_t busy_cycles;       /* TSC cycles in loops that found packets */
-	uint64_t idle_cycles;       /* in the others, without sleeping */
+	uint32_t core;		    /* CPU number */
+	uint32_t state;		    /* enum worker_state */
+	uint64_t loops;		    /* polls of all its queues */
+	uint64_t busy_loops;	    /* those that found packets */
+	uint64_t packets;	    /* received from ports */
+	uint64_t busy_cycles;	    /* TSC cycles in loops that found packets */
+	uint64_t idle_cycles;	    /* in the others, without sleeping */
 	uint64_t sleep_cycles;
 	uint64_t from_linux; /* packets that Linux sent */
 	uint64_t pad[7];
@@ -41,14 +41,18 @@ static inline void quiesce_mark(struct quiesce_mark *ret, const struct worker_ro
 		ret->at[i] = atomic_load_explicit(&workers[i].quiescent, memory_order_acquire);
 }
 
-/* True once no worker can hold what was unlinked before @mark was taken. */
+/* True once no worker can hold what was unlinked before @mark was taken. To be asked QUIESCE_WAIT_US after the mark.
+ *
+ * A running worker stores without a fence, so at the time of the mark it may have loaded for later rounds than its number
+ * tells (x86 lets loads pass earlier stores). That's why it must have stored twice since, the second time after the loads
+ * of such a round, and why one waits a little: store buffers empty within far less. */
+#define QUIESCE_WAIT_US 100
 static inline bool quiesce_passed(const struct quiesce_mark *mark, const struct worker_row *workers)
 {
 	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		uint64_t now =
-			atomic_load_explicit(&workers[i].quiescent, memory_order_acquire);
+		uint64_t now = atomic_load_explicit(&workers[i].quiescent, memory_order_acquire);
 
-		if ((mark->at[i] & 1) && now == mark->at[i])
+		if ((mark->at[i] & 1) && (now & 1) && now - mark->at[i] < 4)
 			return false;
 	}
 	return true;
@@ -59,7 +63,7 @@ static inline void quiesce_point(struct worker_row *me)
 {
 	uint64_t now = atomic_load_explicit(&me->quiescent, memory_order_relaxed);
 
-	/* Odd numbers only. On x86 the store is a plain one; loads of the next round can't pass the fence. */
+	/* Odd numbers only. On x86 the store is a plain one: quiesce_passed makes up for the missing fence. */
 	atomic_store_explicit(&me->quiescent, (now | 1) + 2, memory_order_release);
 	atomic_signal_fence(memory_order_seq_cst);
 }

@@ -34,7 +34,7 @@ static int check(uint16_t verb, uint16_t feature, uint16_t flags, const void *bo
 
 static void a_whole_object_is_taken_as_it_is(void **state)
 {
-	struct fpc_iface iface = { .vrf = 1, .ifindex = 2, .flags = FPC_IFACE_UP, .name = "eth0" };
+	struct fpc_iface iface = {.vrf = 1, .ifindex = 2, .flags = FPC_IFACE_UP, .name = "eth0"};
 
 	assert_int_equal(check(FPC_SET, FEATURE_IFACE, FPC_F_ACK, &iface, sizeof(iface)), 0);
 	assert_memory_equal(whole, &iface, sizeof(iface));
@@ -42,7 +42,7 @@ static void a_whole_object_is_taken_as_it_is(void **state)
 
 static void a_short_object_is_filled_with_zeros(void **state)
 {
-	struct fpc_iface iface = { .vrf = 1, .ifindex = 2, .flags = FPC_IFACE_UP };
+	struct fpc_iface iface = {.vrf = 1, .ifindex = 2, .flags = FPC_IFACE_UP};
 
 	assert_int_equal(check(FPC_SET, FEATURE_IFACE, 0, &iface, 12), 0);
 	assert_memory_equal(whole, &iface, sizeof(iface));
@@ -54,7 +54,7 @@ static void a_short_object_is_filled_with_zeros(void **state)
 
 static void an_object_without_its_key_is_refused(void **state)
 {
-	struct fpc_iface iface = { .vrf = 1, .ifindex = 2 };
+	struct fpc_iface iface = {.vrf = 1, .ifindex = 2};
 
 	for (uint16_t verb = FPC_SET; verb <= FPC_DEL; verb++) {
 		assert_int_equal(check(verb, FEATURE_IFACE, 0, &iface, FPC_IFACE_KEY_SIZE - 1),
@@ -66,7 +66,7 @@ static void an_object_without_its_key_is_refused(void **state)
 
 static void a_long_object_may_only_be_longer_by_zeros(void **state)
 {
-	uint8_t body[sizeof(struct fpc_iface) + 40] = { 1 };
+	uint8_t body[sizeof(struct fpc_iface) + 40] = {1};
 
 	assert_int_equal(check(FPC_SET, FEATURE_IFACE, 0, body, sizeof(body)), 0);
 	assert_memory_equal(whole, body, sizeof(struct fpc_iface));
@@ -80,7 +80,7 @@ static void a_long_object_may_only_be_longer_by_zeros(void **state)
 
 static void unknown_flags_are_refused_and_named(void **state)
 {
-	struct fpc_iface iface = { .ifindex = 2, .flags = 0x80000000 | FPC_IFACE_UP };
+	struct fpc_iface iface = {.ifindex = 2, .flags = 0x80000000 | FPC_IFACE_UP};
 
 	assert_int_equal(check(FPC_SET, FEATURE_IFACE, 0, &iface, sizeof(iface)), -EINVAL);
 	assert_string_equal(field, "flags");
@@ -90,18 +90,18 @@ static void unknown_flags_are_refused_and_named(void **state)
 static void the_flags_stand_behind_the_key_of_every_feature(void **state)
 {
 	for (unsigned i = 0; i < n_features; i++) {
-		uint8_t body[2048] = { 0 };
+		uint8_t body[2048] = {0};
 		uint32_t flags = ~features[i]->known_flags;
 
 		if (!features[i]->msg_size)
 			continue;
 		assert_true(features[i]->key_size + sizeof(flags) <= features[i]->msg_size);
 		assert_true(features[i]->msg_size <= sizeof(body));
-		assert_int_equal(
-			check(FPC_SET, features[i]->id, 0, body, features[i]->msg_size), 0);
+		assert_int_equal(check(FPC_SET, features[i]->id, 0, body, features[i]->msg_size),
+				 0);
 		memcpy(body + features[i]->key_size, &flags, sizeof(flags));
-		assert_int_equal(
-			check(FPC_SET, features[i]->id, 0, body, features[i]->msg_size), -EINVAL);
+		assert_int_equal(check(FPC_SET, features[i]->id, 0, body, features[i]->msg_size),
+				 -EINVAL);
 		assert_string_equal(field, "flags");
 	}
 }
@@ -146,7 +146,7 @@ static void brackets_and_dumps_take_no_body(void **state)
 
 static void hello_says_who_speaks_which_version(void **state)
 {
-	struct fpc_hello hello = { .version = FPC_VERSION, .role = 3, .name = "test" };
+	struct fpc_hello hello = {.version = FPC_VERSION, .role = 3, .name = "test"};
 
 	assert_int_equal(check(FPC_HELLO, 0, 0, &hello, sizeof(hello)), 0);
 	assert_memory_equal(whole, &hello, sizeof(hello));
@@ -160,7 +160,7 @@ static void hello_says_who_speaks_which_version(void **state)
 	memcpy(hello.name, "a\nb", 4);
 	hello.name[31] = '\0';
 	assert_int_equal(check(FPC_HELLO, 0, 0, &hello, sizeof(hello)), -EINVAL);
-	hello = (struct fpc_hello){ .version = FPC_VERSION + 1, .role = 3 };
+	hello = (struct fpc_hello){.version = FPC_VERSION + 1, .role = 3};
 	assert_int_equal(check(FPC_HELLO, 0, 0, &hello, sizeof(hello)), -EPROTO);
 	assert_string_equal(field, "version");
 }

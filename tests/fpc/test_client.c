@@ -27,7 +27,7 @@ static struct frame_in in;
 
 static int set_up(void **state)
 {
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/sock", folder);
@@ -87,7 +87,7 @@ static void answer(uint16_t verb, uint32_t seq, const void *body, size_t len)
 
 static void it_says_hello_then_sends_objects_without_their_zeros(void **state)
 {
-	struct fpc_port port = { .port = 3, .tap_ifindex = 7 };
+	struct fpc_port port = {.port = 3, .tap_ifindex = 7};
 	struct fpc_answer a;
 	struct fpc_frame head;
 	const uint8_t *body;
@@ -116,9 +116,9 @@ static void it_says_hello_then_sends_objects_without_their_zeros(void **state)
 
 static void it_understands_answers_and_events(void **state)
 {
-	struct fpc_hello hello = { .version = FPC_VERSION };
-	struct fpc_ack ack = { .error = EINVAL, .verb = FPC_SET, .field = "port", .text = "no" };
-	struct fpc_event event = { .kind = FPC_EVENT_PUBLISHED };
+	struct fpc_hello hello = {.version = FPC_VERSION};
+	struct fpc_ack ack = {.error = EINVAL, .verb = FPC_SET, .field = "port", .text = "no"};
+	struct fpc_event event = {.kind = FPC_EVENT_PUBLISHED};
 	struct fpc_answer a;
 
 	answer(FPC_HELLO, 0, &hello, 4);
@@ -138,7 +138,7 @@ static void it_understands_answers_and_events(void **state)
 
 static void a_refused_hello_is_an_error_with_its_reason(void **state)
 {
-	struct fpc_ack ack = { .error = EBUSY, .verb = FPC_HELLO, .text = "another has the role" };
+	struct fpc_ack ack = {.error = EBUSY, .verb = FPC_HELLO, .text = "another has the role"};
 	struct fpc_answer a;
 	struct err err;
 
@@ -149,7 +149,7 @@ static void a_refused_hello_is_an_error_with_its_reason(void **state)
 
 static void a_refusal_is_read_even_if_sending_fails(void **state)
 {
-	struct fpc_ack ack = { .error = EPERM, .text = "not you" };
+	struct fpc_ack ack = {.error = EPERM, .text = "not you"};
 	struct fpc_answer a;
 	struct err err;
 

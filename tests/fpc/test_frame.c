@@ -26,7 +26,7 @@ static void add(struct frame_in *in, const void *bytes, size_t len)
 
 static void add_head(struct frame_in *in, uint32_t len, uint16_t head_len)
 {
-	struct fpc_frame head = { .len = len, .head_len = head_len, .verb = FPC_SET };
+	struct fpc_frame head = {.len = len, .head_len = head_len, .verb = FPC_SET};
 
 	add(in, &head, sizeof(head));
 }
@@ -129,18 +129,18 @@ static void heads_that_are_no_fpc_are_refused(void **state)
 		uint16_t head_len;
 		int code;
 	} bad[] = {
-		{ FPC_MAX_FRAME + 1, 16, -EMSGSIZE },
-		{ UINT32_MAX, 16, -EMSGSIZE },
-		{ 100, 15, -EPROTO },
-		{ 100, 0, -EPROTO },
-		{ 15, 16, -EPROTO },
-		{ 0, 16, -EPROTO },
-		{ 20, 24, -EPROTO },
+		{FPC_MAX_FRAME + 1, 16, -EMSGSIZE},
+		{UINT32_MAX, 16, -EMSGSIZE},
+		{100, 15, -EPROTO},
+		{100, 0, -EPROTO},
+		{15, 16, -EPROTO},
+		{0, 16, -EPROTO},
+		{20, 24, -EPROTO},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct frame_in in = {};
-		struct fpc_frame head = { .seq = 4711 };
+		struct fpc_frame head = {.seq = 4711};
 		const uint8_t *body = NULL;
 		struct err err = {};
 		size_t len;

@@ -108,16 +108,16 @@ static const struct feature box = {
 	.owner = FPC_ROLE_RTE,
 };
 
-static const struct fpm_apply base_apply = { .set = set_base, .del = del_base };
+static const struct fpm_apply base_apply = {.set = set_base, .del = del_base};
 static const struct fpm_apply child_apply = {
 	.depends = 1 << BASE,
 	.set = set_child,
 	.del = del_child,
 };
-static const struct fpm_apply box_apply = { .mirrored = true };
+static const struct fpm_apply box_apply = {.mirrored = true};
 
 const struct fpm_part fake_parts[N_PARTS] = {
-	[PART_BASE] = { &base, &base_apply },
-	[PART_CHILD] = { &child, &child_apply },
-	[PART_BOX] = { &box, &box_apply },
+	[PART_BASE] = {&base, &base_apply},
+	[PART_CHILD] = {&child, &child_apply},
+	[PART_BOX] = {&box, &box_apply},
 };

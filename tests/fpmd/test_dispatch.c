@@ -22,7 +22,7 @@ static uint32_t seq;
 
 static struct peer *hello(uint32_t role, const char *name)
 {
-	struct fpc_hello h = { .version = FPC_VERSION, .role = role };
+	struct fpc_hello h = {.version = FPC_VERSION, .role = role};
 	struct peer *peer = dispatch_peer(&d);
 	struct frame_out out = {};
 
@@ -54,7 +54,7 @@ static int set_up(void **state)
 	uint8_t body[64];
 
 	header = (struct shm_header){};
-	fpm = (struct fpm){ .config.header = &header };
+	fpm = (struct fpm){.config.header = &header};
 	memset(fake_applied, 0, sizeof(fake_applied));
 	fake_room = false;
 	fake_forget();
@@ -105,7 +105,7 @@ static struct fpc_ack ask(struct peer *peer, uint16_t verb, uint16_t feature, co
 static struct fpc_ack set(struct peer *peer, uint16_t feature, uint32_t id, uint32_t value,
 			  uint32_t base)
 {
-	struct thing t = { .id = id, .value = value, .base = base };
+	struct thing t = {.id = id, .value = value, .base = base};
 
 	return ask(peer, FPC_SET, feature, &t, sizeof(t));
 }
@@ -123,7 +123,7 @@ static void objects_come_and_go(void **state)
 
 static void errors_come_unasked_and_successes_dont(void **state)
 {
-	struct thing t = { .id = 1, .value = 5 };
+	struct thing t = {.id = 1, .value = 5};
 	struct fpc_frame head;
 	struct fpc_ack ack;
 
@@ -142,7 +142,7 @@ static void errors_come_unasked_and_successes_dont(void **state)
 static void a_parked_object_is_no_error_and_says_what_it_waits_for(void **state)
 {
 	struct fpc_ack ack = set(cmgrd, CHILD, 1, 5, 9);
-	struct thing t = { .id = 2, .base = 9 };
+	struct thing t = {.id = 2, .base = 9};
 
 	assert_int_equal(ack.error, 0);
 	assert_string_equal(ack.text, "thing 1: no");
@@ -222,7 +222,7 @@ static void nobody_speaks_before_hello(void **state)
 
 static void a_wrong_hello_ends_it(void **state)
 {
-	struct fpc_hello h = { .version = 99, .role = FPC_ROLE_VIEWER };
+	struct fpc_hello h = {.version = 99, .role = FPC_ROLE_VIEWER};
 	struct peer *peer = dispatch_peer(&d);
 	struct fpc_ack ack;
 
@@ -243,7 +243,7 @@ static void a_wrong_hello_ends_it(void **state)
 
 static void nonsense_ends_the_conversation_with_an_answer(void **state)
 {
-	struct fpc_frame bad = { .len = 1 << 30, .head_len = 16, .verb = FPC_SET };
+	struct fpc_frame bad = {.len = 1 << 30, .head_len = 16, .verb = FPC_SET};
 	struct fpc_ack ack;
 
 	assert_int_equal(dispatch_bytes(&d, cmgrd, &bad, sizeof(bad)), sizeof(bad));
@@ -359,7 +359,7 @@ static void a_large_dump_comes_in_chunks_and_holds_up_only_its_client(void **sta
 
 	pop(viewer, &body, sizeof(body));
 	for (uint32_t i = 0; i < 20000; i++) {
-		struct thing t = { .id = i, .value = 1, .more = { [7] = 1 } };
+		struct thing t = {.id = i, .value = 1, .more = {[7] = 1}};
 
 		post(rte, FPC_SET, BOX, 0, &t, sizeof(t));
 	}
@@ -394,7 +394,7 @@ static void a_large_dump_comes_in_chunks_and_holds_up_only_its_client(void **sta
 
 static void a_client_that_doesnt_read_its_errors_is_no_longer_listened_to(void **state)
 {
-	struct thing t = { .id = 1, .value = 666 };
+	struct thing t = {.id = 1, .value = 666};
 	struct frame_out out = {};
 	size_t taken = 0;
 
@@ -425,7 +425,7 @@ static unsigned events(struct peer *peer, uint32_t kind)
 
 static void changes_are_told_once_for_many(void **state)
 {
-	struct thing t = { .value = 1 };
+	struct thing t = {.value = 1};
 
 	for (t.id = 0; t.id < 50; t.id++)
 		post(rte, FPC_SET, BOX, 0, &t, sizeof(t));

@@ -512,7 +512,7 @@ def test_rows_wait_for_a_running_worker(fpmd: Fpmd) -> None:
     for _ in range(20):
         client.dump("vrf")
     assert fpmd.tables().fill("iface").used == 1
-    worker.quiescent = 9
+    worker.quiescent = 11
     wait_for(lambda: fpmd.tables().fill("iface").used == 0, "the row", timeout=5, interval=0.01)
 
 

@@ -20,7 +20,7 @@ static const char *field;
 static int set_up(void **state)
 {
 	header = (struct shm_header){};
-	fpm = (struct fpm){ .config.header = &header };
+	fpm = (struct fpm){.config.header = &header};
 	memset(fake_applied, 0, sizeof(fake_applied));
 	fake_room = false;
 	fake_forget();
@@ -39,7 +39,7 @@ static int tear_down(void **state)
 
 static int set(unsigned part, uint32_t id, uint32_t value, uint32_t base)
 {
-	struct thing t = { .id = id, .value = value, .base = base };
+	struct thing t = {.id = id, .value = value, .base = base};
 
 	return objects_set(&o, part, &t, &field, NULL);
 }
@@ -270,7 +270,7 @@ static void a_cursor_survives_all_that_happens_to_objects(void **state)
 	objects_cursor(&o, &cursor, PART_BASE);
 	assert_int_equal(objects_cursor_next(&cursor)->body[0], 0);
 	del(PART_BASE, 0);
-	del(PART_BASE, 1); /* where it stands */
+	del(PART_BASE, 1);	  /* where it stands */
 	set(PART_BASE, 2, 5, 99); /* moves in memory */
 	del(PART_BASE, 3);
 	set(PART_BASE, 40, 5, 0);
@@ -328,8 +328,8 @@ static void random_steps_end_as_in_a_naive_model(void **state)
 
 		assert_int_equal(obj != NULL, model[0][id].there);
 		if (obj)
-			assert_int_equal(obj->state, model[0][id].value == 666 ? OBJECT_REFUSED :
-										OBJECT_APPLIED);
+			assert_int_equal(obj->state, model[0][id].value == 666 ? OBJECT_REFUSED
+									       : OBJECT_APPLIED);
 		assert_int_equal(fake_applied[PART_BASE][id],
 				 model[0][id].there && model[0][id].value != 666);
 		obj = objects_find(&o, PART_CHILD, &id);
@@ -337,8 +337,7 @@ static void random_steps_end_as_in_a_naive_model(void **state)
 		/* One whose base came is applied; one whose base went may have stayed so. */
 		if (obj && fake_applied[PART_BASE][model[1][id].base])
 			assert_int_equal(obj->state, OBJECT_APPLIED);
-		assert_int_equal(fake_applied[PART_CHILD][id],
-				 obj && obj->state == OBJECT_APPLIED);
+		assert_int_equal(fake_applied[PART_CHILD][id], obj && obj->state == OBJECT_APPLIED);
 	}
 	assert_null(strstr(fake_log, "wrong"));
 }

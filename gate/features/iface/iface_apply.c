@@ -16,9 +16,9 @@
 /* What fpmd alone knows of a row; same index. */
 struct shadow {
 	uint32_t vrf, ifindex; /* key, also of a shell */
-	uint32_t refs;         /* of others */
-	uint32_t next;         /* in the hash chain; 0: end */
-	bool live;             /* the link exists */
+	uint32_t refs;	       /* of others */
+	uint32_t next;	       /* in the hash chain; 0: end */
+	bool live;	       /* the link exists */
 };
 
 static struct fpm_rows table;
