@@ -2,11 +2,11 @@
 """What becomes of IPv4 packets."""
 
 import pytest
+from _sluice import lib
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from _sluice import lib
 from tests.packet.harness import (
     LOCAL,
     RTN_BLACKHOLE,
@@ -68,12 +68,18 @@ def test_every_ttl_gives_a_right_checksum(router: Router, lan: Port, wan: Port) 
         assert [o.frame for o in out] == [forwarded(packet)]
 
 
-def test_the_checksum_is_right_at_the_edges_of_its_range(router: Router, lan: Port, wan: Port) -> None:
+def test_the_checksum_is_right_at_the_edges_of_its_range(
+    router: Router, lan: Port, wan: Port
+) -> None:
     """RFC 1624: some identification gives each checksum; those around 0x0000, 0xff00 and 0xffff must not be missed."""
     header = bytes(IP(src="192.0.2.10", dst="198.51.100.10", id=0, ttl=2, len=20))
     zero = ~int.from_bytes(with_checksum(header, 0, ttl=2)[10:12]) & 0xFFFF
-    near = [wanted % 0x10000 for edge in (0, 0xFEFF, 0xFF00) for wanted in range(edge - 8, edge + 9)]
-    idents = sorted({((~wanted & 0xFFFF) - zero) % 0xFFFF for wanted in near} | set(range(0, 0x10000, 97)))
+    near = [
+        wanted % 0x10000 for edge in (0, 0xFEFF, 0xFF00) for wanted in range(edge - 8, edge + 9)
+    ]
+    idents = sorted(
+        {((~wanted & 0xFFFF) - zero) % 0xFFFF for wanted in near} | set(range(0, 0x10000, 97))
+    )
     seen = set()
     for start in range(0, len(idents), 64):
         frames, expected = [], []
@@ -88,7 +94,15 @@ def test_the_checksum_is_right_at_the_edges_of_its_range(router: Router, lan: Po
 
 def with_checksum(header: bytes, ident: int, *, ttl: int) -> bytes:
     """The header with these fields and its checksum from RFC 1071, not from the increment."""
-    bare = header[:4] + ident.to_bytes(2) + header[6:8] + bytes([ttl]) + header[9:10] + b"\0\0" + header[12:]
+    bare = (
+        header[:4]
+        + ident.to_bytes(2)
+        + header[6:8]
+        + bytes([ttl])
+        + header[9:10]
+        + b"\0\0"
+        + header[12:]
+    )
     total = sum(int.from_bytes(bare[i : i + 2]) for i in range(0, 20, 2))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
@@ -164,7 +178,16 @@ def test_a_padded_packet_goes_to_linux_with_its_padding(lan: Port, wan: Port) ->
 
 @pytest.mark.parametrize(
     "source",
-    ["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"],
+    [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "127.255.255.255",
+        "224.0.0.1",
+        "239.1.1.1",
+        "240.0.0.1",
+        "255.255.255.255",
+    ],
 )
 def test_a_source_that_is_no_host_goes_to_linux(lan: Port, wan: Port, source: str) -> None:
     bad = frame(udp(src=source))
@@ -177,7 +200,9 @@ def test_a_source_that_is_our_own_address_goes_to_linux(lan: Port, wan: Port, so
     assert lan.receives(bad) == lan.to_linux("ip_source_local", bad)
 
 
-def test_sources_that_only_look_like_our_own_are_forwarded(router: Router, lan: Port, wan: Port) -> None:
+def test_sources_that_only_look_like_our_own_are_forwarded(
+    router: Router, lan: Port, wan: Port
+) -> None:
     """The filter of local addresses has 256 bits: some of these share one with an address of ours."""
     for low in range(2, 255):
         packet = udp(src=f"192.0.2.{low}")
@@ -192,7 +217,9 @@ def test_a_removed_address_is_a_source_like_any_other(router: Router, lan: Port,
     assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
 
 
-def test_with_a_custom_local_network_its_sources_go_to_linux(router: Router, lan: Port, wan: Port) -> None:
+def test_with_a_custom_local_network_its_sources_go_to_linux(
+    router: Router, lan: Port, wan: Port
+) -> None:
     router.route("203.0.113.0/24", table=LOCAL, type=RTN_LOCAL, dev=lan)
     bad = frame(udp(src="203.0.113.200"))
     assert lan.receives(bad) == lan.to_linux("ip_source_local", bad)
@@ -202,15 +229,27 @@ def test_with_a_custom_local_network_its_sources_go_to_linux(router: Router, lan
 
 @pytest.mark.parametrize(
     "destination",
-    ["0.0.0.0", "0.255.0.1", "127.0.0.1", "224.0.0.5", "239.255.255.255", "240.0.0.1", "255.255.255.255"],
+    [
+        "0.0.0.0",
+        "0.255.0.1",
+        "127.0.0.1",
+        "224.0.0.5",
+        "239.255.255.255",
+        "240.0.0.1",
+        "255.255.255.255",
+    ],
 )
-def test_a_special_destination_goes_to_linux(router: Router, lan: Port, wan: Port, destination: str) -> None:
+def test_a_special_destination_goes_to_linux(
+    router: Router, lan: Port, wan: Port, destination: str
+) -> None:
     router.route("0.0.0.0/0", via="198.51.100.10", dev=wan)
     bad = frame(udp(dst=destination))
     assert lan.receives(bad) == lan.to_linux("ip_destination", bad)
 
 
-@pytest.mark.parametrize("destination", ["1.0.0.1", "126.255.255.255", "128.0.0.0", "223.255.255.255"])
+@pytest.mark.parametrize(
+    "destination", ["1.0.0.1", "126.255.255.255", "128.0.0.0", "223.255.255.255"]
+)
 def test_the_neighbours_of_special_ranges_are_forwarded(
     router: Router, lan: Port, wan: Port, destination: str
 ) -> None:
@@ -238,7 +277,9 @@ def test_a_fragment_for_us_is_linux_s(lan: Port, wan: Port) -> None:
 
 
 @pytest.mark.parametrize(("flags", "offset"), [("MF", 0), ("MF", 185), (0, 370), ("DF", 0)])
-def test_fragments_are_forwarded_like_other_packets(lan: Port, wan: Port, flags: object, offset: int) -> None:
+def test_fragments_are_forwarded_like_other_packets(
+    lan: Port, wan: Port, flags: object, offset: int
+) -> None:
     packet = udp(flags=flags, frag=offset)
     assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
 
@@ -296,7 +337,9 @@ def test_an_ipv6_gateway_of_an_ipv4_route_is_followed(router: Router, lan: Port,
     assert lan.receives(frame(packet)) == wan.sent(forwarded(packet, dst="02:00:00:00:bb:66"))
 
 
-def test_through_an_interface_without_a_port_linux_sends(router: Router, lan: Port, wan: Port) -> None:
+def test_through_an_interface_without_a_port_linux_sends(
+    router: Router, lan: Port, wan: Port
+) -> None:
     tunnel = router.link("tun0", ifindex=99)
     router.route("203.0.113.0/24", dev=tunnel)
     bad = frame(udp(dst="203.0.113.1"))
@@ -305,9 +348,16 @@ def test_through_an_interface_without_a_port_linux_sends(router: Router, lan: Po
 
 @pytest.mark.parametrize(
     "flags",
-    [0, lib.FPC_IFACE_UP, lib.FPC_IFACE_RUNNING, lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FOREIGN],
+    [
+        0,
+        lib.FPC_IFACE_UP,
+        lib.FPC_IFACE_RUNNING,
+        lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FOREIGN,
+    ],
 )
-def test_through_an_interface_that_is_down_or_foreign_linux_sends(lan: Port, wan: Port, flags: int) -> None:
+def test_through_an_interface_that_is_down_or_foreign_linux_sends(
+    lan: Port, wan: Port, flags: int
+) -> None:
     wan.change(flags=flags)
     bad = frame(udp())
     assert lan.receives(bad) == lan.to_linux("ip_output_down", bad)
@@ -320,7 +370,9 @@ def test_a_route_back_where_it_came_from_is_linux_s(router: Router, lan: Port, w
 
 
 @pytest.mark.parametrize("mtu", [68, 576, 1280, 1500])
-def test_a_packet_of_the_mtu_is_forwarded_and_a_larger_one_is_linux_s(lan: Port, wan: Port, mtu: int) -> None:
+def test_a_packet_of_the_mtu_is_forwarded_and_a_larger_one_is_linux_s(
+    lan: Port, wan: Port, mtu: int
+) -> None:
     wan.change(mtu=mtu)
     packet = udp(size=mtu)
     assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
@@ -329,7 +381,9 @@ def test_a_packet_of_the_mtu_is_forwarded_and_a_larger_one_is_linux_s(lan: Port,
         assert lan.receives(big) == lan.to_linux("ip_mtu", big)
 
 
-def test_an_unresolved_neighbour_is_linux_s_to_resolve(router: Router, lan: Port, wan: Port) -> None:
+def test_an_unresolved_neighbour_is_linux_s_to_resolve(
+    router: Router, lan: Port, wan: Port
+) -> None:
     router.route("203.0.113.0/24", via="198.51.100.99", dev=wan)
     for destination in ("198.51.100.98", "203.0.113.1"):
         bad = frame(udp(dst=destination))
@@ -338,7 +392,9 @@ def test_an_unresolved_neighbour_is_linux_s_to_resolve(router: Router, lan: Port
     router.neighbour("198.51.100.99", wan, "02:00:00:00:bb:99")
     for destination, lladdr in (("198.51.100.98", "bb:98"), ("203.0.113.1", "bb:99")):
         packet = udp(dst=destination)
-        assert lan.receives(frame(packet)) == wan.sent(forwarded(packet, dst=f"02:00:00:00:{lladdr}"))
+        assert lan.receives(frame(packet)) == wan.sent(
+            forwarded(packet, dst=f"02:00:00:00:{lladdr}")
+        )
 
 
 def test_without_forwarding_all_is_linux_s(lan: Port, wan: Port) -> None:
@@ -376,7 +432,9 @@ def test_a_header_spread_over_buffers_goes_to_linux(lan: Port, wan: Port, cut: i
 
 
 @pytest.mark.parametrize("segments", [[34, 44], [34, 1, 43], [60, 18], [77, 1], [78, 0]])
-def test_a_packet_in_several_buffers_is_forwarded(lan: Port, wan: Port, segments: list[int]) -> None:
+def test_a_packet_in_several_buffers_is_forwarded(
+    lan: Port, wan: Port, segments: list[int]
+) -> None:
     packet = udp(size=64)
     assert lan.receives(frame(packet), segments=segments) == wan.sent(forwarded(packet))
 
@@ -408,7 +466,9 @@ def test_a_mixed_burst_is_sorted_without_a_loss(router: Router, lan: Port, wan: 
     packets = [udp(id=i, ttl=1 if i % 3 == 0 else 64) for i in range(64)]
     out = router.burst(lan.number, map(frame, packets))
     assert [o.frame for o in out if o.kind == "linux"] == [frame(p) for p in packets if p.ttl == 1]
-    assert [o.frame for o in out if o.kind == "sent"] == [forwarded(p) for p in packets if p.ttl != 1]
+    assert [o.frame for o in out if o.kind == "sent"] == [
+        forwarded(p) for p in packets if p.ttl != 1
+    ]
 
 
 def test_using_a_neighbour_is_noted_with_the_time(router: Router, lan: Port, wan: Port) -> None:

@@ -2,6 +2,7 @@
 """What becomes of IPv6 packets."""
 
 import pytest
+from _sluice import lib
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -15,7 +16,6 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from _sluice import lib
 from tests.packet.harness import (
     LOCAL,
     RTN_ANYCAST,
@@ -75,7 +75,15 @@ def test_the_answer_is_forwarded_too(lan: Port, wan: Port) -> None:
         IPv6ExtHdrFragment(m=1) / Raw(b"x" * 64),
         IPv6ExtHdrFragment(offset=8) / Raw(b"x" * 64),
     ],
-    ids=["tcp", "icmp", "none", "destination-options", "routing", "first-fragment", "last-fragment"],
+    ids=[
+        "tcp",
+        "icmp",
+        "none",
+        "destination-options",
+        "routing",
+        "first-fragment",
+        "last-fragment",
+    ],
 )
 def test_every_next_header_but_one_is_forwarded(lan: Port, wan: Port, payload: Packet) -> None:
     packet = IPv6(src="2001:db8:1::10", dst="2001:db8:2::10") / payload
@@ -126,21 +134,31 @@ def test_bytes_behind_the_packet_are_cut_off(lan: Port, wan: Port) -> None:
     assert lan.receives(frame(packet) + b"\xee" * 6) == wan.sent(forwarded(packet))
 
 
-@pytest.mark.parametrize("source", ["::", "::1", "::ffff:192.0.2.1", "fe80::1", "febf::1", "ff02::1"])
+@pytest.mark.parametrize(
+    "source", ["::", "::1", "::ffff:192.0.2.1", "fe80::1", "febf::1", "ff02::1"]
+)
 def test_a_source_that_is_no_host_s_goes_to_linux(lan: Port, wan: Port, source: str) -> None:
     bad = frame(udp(src=source))
     assert lan.receives(bad) == lan.to_linux("ip6_source", bad)
 
 
-@pytest.mark.parametrize("destination", ["::", "::1", "::192.0.2.1", "fe80::1", "febf::1", "ff02::1", "ff0e::1"])
-def test_a_special_destination_goes_to_linux(router: Router, lan: Port, wan: Port, destination: str) -> None:
+@pytest.mark.parametrize(
+    "destination", ["::", "::1", "::192.0.2.1", "fe80::1", "febf::1", "ff02::1", "ff0e::1"]
+)
+def test_a_special_destination_goes_to_linux(
+    router: Router, lan: Port, wan: Port, destination: str
+) -> None:
     router.route("::/0", via="2001:db8:2::10", dev=wan)
     bad = frame(udp(dst=destination))
     assert lan.receives(bad) == lan.to_linux("ip6_destination", bad)
 
 
-@pytest.mark.parametrize("other", ["::1:0:0:0:1", "fe7f::1", "fec0::1", "fd00::1", "feff::1", "64:ff9b::1"])
-def test_the_neighbours_of_special_ranges_are_forwarded(router: Router, lan: Port, wan: Port, other: str) -> None:
+@pytest.mark.parametrize(
+    "other", ["::1:0:0:0:1", "fe7f::1", "fec0::1", "fd00::1", "feff::1", "64:ff9b::1"]
+)
+def test_the_neighbours_of_special_ranges_are_forwarded(
+    router: Router, lan: Port, wan: Port, other: str
+) -> None:
     router.route("::/0", via="2001:db8:2::10", dev=wan)
     packet = udp(dst=other)
     assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
@@ -199,7 +217,9 @@ def test_unsupported_and_multipath_routes_are_linux_s(router: Router, lan: Port,
 
 
 @pytest.mark.parametrize("gateway", ["2001:db8:2::10", "fe80::10"])
-def test_a_route_through_a_gateway_is_followed(router: Router, lan: Port, wan: Port, gateway: str) -> None:
+def test_a_route_through_a_gateway_is_followed(
+    router: Router, lan: Port, wan: Port, gateway: str
+) -> None:
     router.neighbour("fe80::10", wan, PEER)
     router.route("2001:db8:3::/48", via=gateway, dev=wan)
     packet = udp(dst=FAR)
@@ -219,7 +239,9 @@ def test_a_route_of_any_length_is_found(router: Router, lan: Port, wan: Port, pl
         assert lan.receives(other) == lan.to_linux("ip6_no_route", other)
 
 
-def test_through_an_interface_without_a_port_linux_sends(router: Router, lan: Port, wan: Port) -> None:
+def test_through_an_interface_without_a_port_linux_sends(
+    router: Router, lan: Port, wan: Port
+) -> None:
     tunnel = router.link("tun0", ifindex=99)
     router.route("2001:db8:3::/48", dev=tunnel)
     bad = frame(udp(dst=FAR))
@@ -246,7 +268,9 @@ def test_a_packet_of_the_mtu_is_forwarded_and_a_larger_one_is_too_big(lan: Port,
         assert lan.receives(big) == lan.to_linux("ip6_mtu", big)
 
 
-def test_an_unresolved_neighbour_is_linux_s_to_resolve(router: Router, lan: Port, wan: Port) -> None:
+def test_an_unresolved_neighbour_is_linux_s_to_resolve(
+    router: Router, lan: Port, wan: Port
+) -> None:
     bad = frame(udp(dst="2001:db8:2::99"))
     assert lan.receives(bad) == lan.to_linux("ip6_neighbour", bad)
     router.neighbour("2001:db8:2::99", wan, PEER)
@@ -278,11 +302,15 @@ def test_with_policies_in_linux_all_is_linux_s(router: Router, lan: Port, wan: P
 @pytest.mark.parametrize("cut", [14, 20, 53])
 def test_a_header_spread_over_buffers_goes_to_linux(lan: Port, wan: Port, cut: int) -> None:
     whole = frame(udp())
-    assert lan.receives(whole, segments=[cut, len(whole) - cut]) == lan.to_linux("ip6_too_short", whole)
+    assert lan.receives(whole, segments=[cut, len(whole) - cut]) == lan.to_linux(
+        "ip6_too_short", whole
+    )
 
 
 @pytest.mark.parametrize("segments", [[54, 40], [54, 1, 39], [93, 1], [94, 0]])
-def test_a_packet_in_several_buffers_is_forwarded(lan: Port, wan: Port, segments: list[int]) -> None:
+def test_a_packet_in_several_buffers_is_forwarded(
+    lan: Port, wan: Port, segments: list[int]
+) -> None:
     packet = udp(size=80)
     assert lan.receives(frame(packet), segments=segments) == wan.sent(forwarded(packet))
 
@@ -292,7 +320,9 @@ def test_padding_that_fills_buffers_goes_to_linux(lan: Port, wan: Port) -> None:
     assert lan.receives(padded, segments=[90, 24, 20]) == lan.to_linux("ip6_trailer", padded)
 
 
-def test_a_burst_of_many_prefix_lengths_finds_each_its_route(router: Router, lan: Port, wan: Port) -> None:
+def test_a_burst_of_many_prefix_lengths_finds_each_its_route(
+    router: Router, lan: Port, wan: Port
+) -> None:
     packets = []
     for i in range(60):
         lladdr = f"02:00:00:00:cc:{i:02x}"

@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "features/route/mtrie.h"
@@ -270,7 +272,7 @@ static void test_ipv4_lookups_agree_with_a_naive_table(void **state)
 {
 	struct bench *b = start(32, 4096);
 
-	churn(b, 20000, 200, false);
+	churn(b, 6000, 200, false);
 	end(b);
 }
 
@@ -278,7 +280,7 @@ static void test_ipv6_lookups_agree_with_a_naive_table(void **state)
 {
 	struct bench *b = start(128, 16384);
 
-	churn(b, 8000, 200, false);
+	churn(b, 2500, 200, false);
 	end(b);
 }
 
@@ -286,7 +288,7 @@ static void test_a_full_ipv4_trie_is_right_or_linux_s(void **state)
 {
 	struct bench *b = start(32, 12);
 
-	assert_true(churn(b, 20000, 200, true) > 0);
+	assert_true(churn(b, 6000, 200, true) > 0);
 	end(b);
 }
 
@@ -294,7 +296,7 @@ static void test_a_full_ipv6_trie_is_right_or_linux_s(void **state)
 {
 	struct bench *b = start(128, 40);
 
-	assert_true(churn(b, 8000, 200, true) > 0);
+	assert_true(churn(b, 2500, 200, true) > 0);
 	end(b);
 }
 
@@ -442,8 +444,18 @@ static void *reader(void *arg)
 	return NULL;
 }
 
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* As many steps, or what a slow machine gets done in some seconds. */
 static void run_race(uint8_t bits, unsigned steps)
 {
+	double until = seconds() + 2;
 	struct bench *b = start(bits, 512);
 	pthread_t threads[READERS];
 
@@ -469,7 +481,7 @@ static void run_race(uint8_t bits, unsigned steps)
 	}
 	for (unsigned i = 0; i < READERS; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, reader, &race.workers[i]), 0);
-	for (unsigned step = 0; step < steps; step++) {
+	for (unsigned step = 0; step < steps && (step < steps / 20 || seconds() < until); step++) {
 		const struct prefix *p = &race.pool[1 + roll() % (POOL - 1)];
 		int at = find(b, p);
 
@@ -480,8 +492,10 @@ static void run_race(uint8_t bits, unsigned steps)
 		/* A pin's fallback isn't what the readers expect: there must be room. */
 		assert_int_equal(b->trie.n_pins, 0);
 		fpm_defer_work(&b->fpm);
-		while (used(b) > 400)
+		while (used(b) > 400) {
 			fpm_defer_work(&b->fpm);
+			sched_yield(); /* readers without a CPU hold up the reuse */
+		}
 	}
 	atomic_store(&race.stop, true);
 	for (unsigned i = 0; i < READERS; i++)
@@ -492,7 +506,7 @@ static void run_race(uint8_t bits, unsigned steps)
 
 static void test_ipv4_readers_never_see_a_block_that_is_being_reused(void **state)
 {
-	run_race(32, 200000);
+	run_race(32, 100000);
 }
 
 static void test_ipv6_readers_never_see_a_block_that_is_being_reused(void **state)

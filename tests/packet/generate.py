@@ -64,7 +64,9 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def transport(protocol: int, src: Address, dst: Address, payload: bytes, sport: int, dport: int) -> bytes:
+def transport(
+    protocol: int, src: Address, dst: Address, payload: bytes, sport: int, dport: int
+) -> bytes:
     """A right UDP, TCP, ICMP or ICMPv6 message."""
     if protocol == UDP:
         head = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0)
@@ -126,10 +128,16 @@ class Generator:
         network = self.random.choice([n for n in networks if n.version == version])
         # Low host parts, where neighbours are, more often than others.
         room = network.num_addresses
-        at = self.random.randrange(min(room, 256)) if self.chance(70) else self.random.randrange(room)
+        at = (
+            self.random.randrange(min(room, 256))
+            if self.chance(70)
+            else self.random.randrange(room)
+        )
         return network[at]
 
-    def address(self, networks: tuple[Network, ...], version: int, bad: bool, notes: list[str], what: str) -> Address:
+    def address(
+        self, networks: tuple[Network, ...], version: int, bad: bool, notes: list[str], what: str
+    ) -> Address:
         """An address of a host, or a special one."""
         hosts = [h for h in self.net.hosts if h.version == version]
         if bad and self.chance(12):
@@ -147,7 +155,9 @@ class Generator:
 
     def payload(self, most: int) -> bytes:
         """Some bytes; sizes around the edges more often."""
-        size = self.random.choice((0, 1, 10, 18, 26, 64, 500, most, self.random.randrange(most + 1)))
+        size = self.random.choice(
+            (0, 1, 10, 18, 26, 64, 500, most, self.random.randrange(most + 1))
+        )
         return self.random.randbytes(min(size, most))
 
     def ttl(self, bad: bool, notes: list[str]) -> int:
@@ -169,10 +179,24 @@ class Generator:
             notes.append("perhaps over the MTU")
         payload = self.payload(most)
         if protocol in (UDP, TCP, ICMP):
-            payload = transport(protocol, src, dst, payload, self.random.randrange(1, 65536), self.random.randrange(1, 65536))
+            payload = transport(
+                protocol,
+                src,
+                dst,
+                payload,
+                self.random.randrange(1, 65536),
+                self.random.randrange(1, 65536),
+            )
         options = b""
         if bad and self.chance(6):
-            options = self.random.choice((b"\x94\x04\0\0", b"\x01\x01\x01\0", self.random.randbytes(8), b"\x44\x0c\x05\0" + bytes(8)))
+            options = self.random.choice(
+                (
+                    b"\x94\x04\0\0",
+                    b"\x01\x01\x01\0",
+                    self.random.randbytes(8),
+                    b"\x44\x0c\x05\0" + bytes(8),
+                )
+            )
             notes.append("options")
         flags = self.random.choice((0, 0, 0x4000))
         if self.chance(8):
@@ -186,7 +210,10 @@ class Generator:
             ihl = self.random.randrange(16)
             notes.append(f"ihl {ihl}")
         if bad and self.chance(6):
-            length = self.random.choice((0, 19, 20, length - 1, length + 1, length + 100, 65535)) & 0xFFFF
+            length = (
+                self.random.choice((0, 19, 20, length - 1, length + 1, length + 100, 65535))
+                & 0xFFFF
+            )
             notes.append(f"total length {length}")
         head = struct.pack(
             "!BBHHHBBH4s4s", version << 4 | ihl, self.random.choice((0, 0, 0xB8, 3)), length,
@@ -202,24 +229,39 @@ class Generator:
         """An IPv6 packet."""
         src = self.address(self.net.sources, 6, bad, notes, "source")
         dst = self.address(self.net.destinations, 6, bad, notes, "destination")
-        protocol = self.random.choice((UDP, UDP, TCP, ICMP6, NO_NEXT_HEADER, self.random.randrange(1, 256)))
+        protocol = self.random.choice(
+            (UDP, UDP, TCP, ICMP6, NO_NEXT_HEADER, self.random.randrange(1, 256))
+        )
         most = self.net.mtu - 40 - 20 - 24
         if bad and self.chance(5):
             most += self.random.choice((1, 24, 100))
             notes.append("perhaps over the MTU")
         payload = self.payload(most)
         if protocol in (UDP, TCP, ICMP6):
-            payload = transport(protocol, src, dst, payload, self.random.randrange(1, 65536), self.random.randrange(1, 65536))
+            payload = transport(
+                protocol,
+                src,
+                dst,
+                payload,
+                self.random.randrange(1, 65536),
+                self.random.randrange(1, 65536),
+            )
         elif protocol in (43, 44, 60):
             payload = bytes([UDP, 0]) + self.random.randbytes(6) + payload
         if self.chance(6):
-            extension, name = self.random.choice(((60, "destination options"), (43, "routing header"), (44, "fragment")))
+            extension, name = self.random.choice(
+                ((60, "destination options"), (43, "routing header"), (44, "fragment"))
+            )
             body = {60: b"\1\4\0\0\0\0", 43: b"\0\0\0\0\0\0", 44: b"\0\1\0\0\0\7"}[extension]
             payload = bytes([protocol, 0]) + body + payload
             protocol = extension
             notes.append(name)
         if bad and self.chance(6):
-            payload = bytes([protocol, 0]) + self.random.choice((b"\1\4\0\0\0\0", b"\5\2\0\0\1\0", self.random.randbytes(6))) + payload
+            payload = (
+                bytes([protocol, 0])
+                + self.random.choice((b"\1\4\0\0\0\0", b"\5\2\0\0\1\0", self.random.randbytes(6)))
+                + payload
+            )
             protocol = 0
             notes.append("hop-by-hop options")
         version, length = 6, len(payload)
@@ -229,17 +271,35 @@ class Generator:
         if bad and self.chance(6):
             length = self.random.choice((0, length - 1, length + 1, length + 100, 65535)) & 0xFFFF
             notes.append(f"payload length {length}")
-        first = version << 28 | self.random.choice((0, 0xB8)) << 20 | self.random.choice((0, self.random.getrandbits(20)))
-        return struct.pack("!IHBB", first, length, protocol, self.ttl(bad, notes)) + src.packed + dst.packed + payload
+        first = (
+            version << 28
+            | self.random.choice((0, 0xB8)) << 20
+            | self.random.choice((0, self.random.getrandbits(20)))
+        )
+        return (
+            struct.pack("!IHBB", first, length, protocol, self.ttl(bad, notes))
+            + src.packed
+            + dst.packed
+            + payload
+        )
 
     def ethernet(self, packet: bytes, ethertype: int, bad: bool, notes: list[str]) -> bytes:
         """The frame around a packet."""
         dst = self.net.router_mac
         if bad and self.chance(3):
-            dst = self.random.choice((b"\xff" * 6, b"\1\0\x5e\0\0\1", b"\x33\x33\0\0\0\1", bytes([dst[0] | 2]) + b"other"))
+            dst = self.random.choice(
+                (
+                    b"\xff" * 6,
+                    b"\1\0\x5e\0\0\1",
+                    b"\x33\x33\0\0\0\1",
+                    bytes([dst[0] | 2]) + b"other",
+                )
+            )
             notes.append(f"to {dst.hex(':')}")
         if bad and self.chance(3):
-            ethertype = self.random.choice((ARP, VLAN, 0x88A8, 0x88CC, IPV4, IPV6, 46, self.random.randrange(65536)))
+            ethertype = self.random.choice(
+                (ARP, VLAN, 0x88A8, 0x88CC, IPV4, IPV6, 46, self.random.randrange(65536))
+            )
             notes.append(f"ethertype {ethertype:#06x}")
         if bad and self.chance(4) and packet:
             packet = packet[: self.random.randrange(len(packet))]

@@ -28,7 +28,11 @@ from _sluice import ffi, lib
 
 TOP = Path(__file__).resolve().parents[2]
 HARNESS = (
-    Path(os.environ.get("SLUICE_HARNESS_BUILD") or os.environ.get("SLUICE_BUILD") or TOP / "build/dev")
+    Path(
+        os.environ.get("SLUICE_HARNESS_BUILD")
+        or os.environ.get("SLUICE_BUILD")
+        or TOP / "build/dev"
+    )
     / "tests/packet/packet_harness"
 )
 
@@ -38,7 +42,9 @@ MAIN, LOCAL = 254, 255
 NUD_REACHABLE = 2
 UNLIMITED = 0xFFFFFFFF
 PEER_CMGRD, PEER_RTE, PEER_VIEWER = 0, 1, 2
-FORWARDING = lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FORWARD4 | lib.FPC_IFACE_FORWARD6
+FORWARDING = (
+    lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FORWARD4 | lib.FPC_IFACE_FORWARD6
+)
 
 
 def mac(text: str) -> bytes:
@@ -145,19 +151,25 @@ class Connection:
         self.peer = peer
         self.seq = 0
         self.events: list[int] = []
-        hello = ffi.new("struct fpc_hello *", {"version": lib.FPC_VERSION, "role": role, "name": b"test"})
+        hello = ffi.new(
+            "struct fpc_hello *", {"version": lib.FPC_VERSION, "role": role, "name": b"test"}
+        )
         self.talk(lib.FPC_HELLO, 0, bytes(ffi.buffer(hello)), flags=0)
 
     def raw(self, data: bytes) -> bytes:
         """Bytes to fpmd, bytes from it."""
         return self.process.ask(b"F", bytes([self.peer]) + data)
 
-    def talk(self, verb: int, feature: int, body: bytes = b"", flags: int | None = None) -> list[tuple[int, int, int, bytes]]:
+    def talk(
+        self, verb: int, feature: int, body: bytes = b"", flags: int | None = None
+    ) -> list[tuple[int, int, int, bytes]]:
         """Send a frame; return the frames that came: (verb, feature, flags, body). An error raises Refused."""
         self.seq += 1
         if flags is None:
             flags = lib.FPC_F_ACK
-        data = self.raw(struct.pack("=IHHHHI", 16 + len(body), 16, feature, verb, flags, self.seq) + body)
+        data = self.raw(
+            struct.pack("=IHHHHI", 16 + len(body), 16, feature, verb, flags, self.seq) + body
+        )
         frames = []
         while data:
             length, head, came, kind, came_flags, seq = struct.unpack_from("=IHHHHI", data)
@@ -166,7 +178,7 @@ class Connection:
                 self.events.append(struct.unpack_from("=I", body)[0])
                 continue
             frames.append((kind, came, came_flags, body))
-            if kind == lib.FPC_ACK and seq == self.seq and not came_flags & 6 and verb != lib.FPC_DUMP:
+            if kind == lib.FPC_ACK and seq == self.seq and verb != lib.FPC_DUMP:
                 error, name, text = ack(body)
                 if error:
                     raise Refused(error, name, text)
@@ -317,7 +329,9 @@ class Router:
     def counters(self) -> Counter[str]:
         """The counter of each reason that was ever met."""
         row = self.rows("worker_reason", "worker_reason_row")[0]
-        return Counter({name: int(row.count[i]) for i, name in enumerate(self.reasons) if row.count[i]})
+        return Counter(
+            {name: int(row.count[i]) for i, name in enumerate(self.reasons) if row.count[i]}
+        )
 
     def iface_row(self, ifindex: int, vrf: int = 0) -> int:
         """The row of an interface; 0: none."""
@@ -331,7 +345,15 @@ class Router:
     def interface_counters(self, link: Link) -> dict[str, int]:
         """The worker's counters of an interface."""
         row = self.rows("iface_stats", "iface_stats_row")[self.iface_row(link.ifindex, link.vrf)]
-        names = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_dropped", "tx_dropped", "exceptions")
+        names = (
+            "rx_packets",
+            "rx_bytes",
+            "tx_packets",
+            "tx_bytes",
+            "rx_dropped",
+            "tx_dropped",
+            "exceptions",
+        )
         return {name: int(getattr(row, name)) for name in names}
 
     # --- objects ---
@@ -340,9 +362,13 @@ class Router:
         """Who may set a feature's objects."""
         return self.rte if feature == "port" else self.cmgrd
 
-    def set(self, feature: str, fields: dict[str, Any]) -> None:
-        """SET; Refused if fpmd doesn't take it."""
-        self.connection(feature).talk(lib.FPC_SET, feature_id(feature), encode(feature, fields))
+    def set(self, feature: str, fields: dict[str, Any]) -> str:
+        """SET; Refused if fpmd doesn't take it. Returns what it says all the same: why the object has to wait, or "" ."""
+        frames = self.connection(feature).talk(
+            lib.FPC_SET, feature_id(feature), encode(feature, fields)
+        )
+        _, name, text = ack(frames[-1][3])
+        return f"{name}: {text}" if text else ""
 
     def delete(self, feature: str, fields: dict[str, Any]) -> None:
         """DEL."""
@@ -358,15 +384,30 @@ class Router:
         """A VRF."""
         self.set("vrf", {"vrf": number, "flags": flags})
 
-    def link(self, name: str, *, ifindex: int, vrf: int = 0, mtu: int = 1500, flags: int = FORWARDING,
-             address: bytes = bytes(6)) -> Link:
+    def link(
+        self,
+        name: str,
+        *,
+        ifindex: int,
+        vrf: int = 0,
+        mtu: int = 1500,
+        flags: int = FORWARDING,
+        address: bytes = bytes(6),
+    ) -> Link:
         """An interface that isn't a port."""
         link = Link(self, name, ifindex, vrf, address, mtu, flags)
         self.set("iface", link.object())
         return link
 
-    def port(self, name: str, *, number: int | None = None, address: str = "", mtu: int = 1500,
-             flags: int = FORWARDING) -> Port:
+    def port(
+        self,
+        name: str,
+        *,
+        number: int | None = None,
+        address: str = "",
+        mtu: int = 1500,
+        flags: int = FORWARDING,
+    ) -> Port:
         """A port and its interface; ifindex is 10 and the port's number."""
         if number is None:
             number = len(self.ports)
@@ -379,7 +420,12 @@ class Router:
 
     def port_object(self, port: Port) -> dict[str, Any]:
         """As struct fpc_port has it."""
-        return {"port": port.number, "tap_ifindex": port.ifindex, "mac": port.mac, "name": port.name.encode()}
+        return {
+            "port": port.number,
+            "tap_ifindex": port.ifindex,
+            "mac": port.mac,
+            "name": port.name.encode(),
+        }
 
     def port_name(self, number: int) -> str:
         """The name of a port."""
@@ -413,12 +459,24 @@ class Router:
         self.route(f"{own}/{full}", table=LOCAL, type=RTN_LOCAL, dev=link, metric=0)
         self.route(str(network), dev=link, metric=0 if full == 32 else 256)
         if full == 32 and int(length) < 31:
-            self.route(f"{network.broadcast_address}/32", table=LOCAL, type=RTN_BROADCAST, dev=link, metric=0)
+            self.route(
+                f"{network.broadcast_address}/32",
+                table=LOCAL,
+                type=RTN_BROADCAST,
+                dev=link,
+                metric=0,
+            )
 
     # --- packets ---
 
-    def burst(self, port: int, frames: Iterable[bytes], *, segments: Sequence[int] | None = None,
-              from_linux: bool = False) -> list[Out]:
+    def burst(
+        self,
+        port: int,
+        frames: Iterable[bytes],
+        *,
+        segments: Sequence[int] | None = None,
+        from_linux: bool = False,
+    ) -> list[Out]:
         """A burst on a port, or from Linux; all that came out, in order."""
         frames = list(frames)
         body = struct.pack("=HH", port, len(frames))
@@ -476,11 +534,16 @@ def encode(feature: str, fields: dict[str, Any]) -> bytes:
     body = bytes(ffi.buffer(obj))
     if feature == "route":
         # As cmgrd does: short, with the next hops there are.
-        body = body[: ffi.offsetof("struct fpc_route", "nexthops") + len(hops) * ffi.sizeof("struct fpc_nexthop")]
+        body = body[
+            : ffi.offsetof("struct fpc_route", "nexthops")
+            + len(hops) * ffi.sizeof("struct fpc_nexthop")
+        ]
     return body
 
 
-def nexthop(link: Link | int | None, via: str | None = None, *, flags: int = 0, weight: int = 1) -> dict[str, Any]:
+def nexthop(
+    link: Link | int | None, via: str | None = None, *, flags: int = 0, weight: int = 1
+) -> dict[str, Any]:
     """One next hop of a route."""
     gateway = ip_address(via) if via else None
     return {

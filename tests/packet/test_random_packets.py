@@ -53,7 +53,11 @@ class Reference:
         best = None
         for text, hop in self.routes.items():
             network = ip_network(text)
-            if network.version == ip.version and ip in network and (best is None or network.prefixlen > best[0]):
+            if (
+                network.version == ip.version
+                and ip in network
+                and (best is None or network.prefixlen > best[0])
+            ):
                 best = (network.prefixlen, hop)
         if best is None:
             return None
@@ -134,7 +138,9 @@ def same_length_first(frame: bytes) -> list[int] | None:
     return [cut, len(frame) - cut]
 
 
-def test_random_packets_are_forwarded_as_by_the_reference_or_linux_s(router: Router, reference: Reference) -> None:
+def test_random_packets_are_forwarded_as_by_the_reference_or_linux_s(
+    router: Router, reference: Reference
+) -> None:
     lan = router.ports[0]
     sent = 0
     for item in Generator(seed=SEED, net=NET).take(COUNT):
@@ -172,17 +178,31 @@ def blackholed(frame: bytes, reference: Reference) -> bool:
         key=lambda n: n.prefixlen,
         default=None,
     )
-    return str(best) in ("203.0.113.128/25", "10.1.0.0/16", "2001:db8:3:4::/64", "2001:db8:bad::/48")
+    return str(best) in (
+        "203.0.113.128/25",
+        "10.1.0.0/16",
+        "2001:db8:3:4::/64",
+        "2001:db8:bad::/48",
+    )
 
 
-def test_right_packets_to_known_neighbours_are_all_forwarded(router: Router, reference: Reference) -> None:
+def test_right_packets_to_known_neighbours_are_all_forwarded(
+    router: Router, reference: Reference
+) -> None:
     """So that "hand it to Linux" can't hide that nothing is forwarded."""
     lan = router.ports[0]
     plain = 0
     for item in Generator(seed=SEED + 1, net=NET, malformed=0).take(COUNT // 4):
         expected = reference.forward(item.frame)
-        own_source = item.frame[26:30] in (ip_address("192.0.2.1").packed, ip_address("198.51.100.1").packed)
-        if expected is None or (own_source and item.frame[12] == 8) or same_length_first(item.frame):
+        own_source = item.frame[26:30] in (
+            ip_address("192.0.2.1").packed,
+            ip_address("198.51.100.1").packed,
+        )
+        if (
+            expected is None
+            or (own_source and item.frame[12] == 8)
+            or same_length_first(item.frame)
+        ):
             continue
         out = router.burst(lan.number, [item.frame])
         assert [(o.kind, o.frame) for o in out] == [("sent", expected)], f"seed {SEED + 1} {item}"
