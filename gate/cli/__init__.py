@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Looking inside: fp-cli and fp-cpu-usage."""

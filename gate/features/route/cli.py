@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""fp-cli routes, fp-cli route get.
+
+Keys of `-j`: prefix, family (4 or 6), vrf, type (gateway, connected, local, broadcast, blackhole,
+unreachable; linux: a route the fast path leaves to Linux), via (gateway, null without), interface
+(name, "" without). `route get` adds address and mac (of the neighbour that the packet would be sent
+to, null if it isn't resolved or there is none).
+
+The routes are read out of the tries that packets are looked up in, so a prefix that longer ones
+cover wholly isn't there.
+"""
+
+import argparse
+import itertools
+import socket
+from collections.abc import Iterator
+
+from sluice.cli.command import Command, Row
+from sluice.cli.error import CliError
+from sluice.cli.text import address_text, family_number, mac_text
+from sluice.cli.view import Struct, View
+from sluice.features.iface.cli import interface_names
+from sluice.features.neigh.cli import chained
+
+TYPES = (
+    "none", "gateway", "connected", "local", "broadcast", "blackhole", "unreachable", "linux",
+)  # fmt: skip
+BLOCK = 1 << 31
+VALUE = 0x7FFFFF
+ROOT = 65536
+SIZES = {socket.AF_INET: 32, socket.AF_INET6: 128}
+TABLES = {
+    socket.AF_INET: ("mtrie4_root", "mtrie4_block"),
+    socket.AF_INET6: ("mtrie6_root", "mtrie6_block"),
+}
+
+type Prefix = tuple[int, int]  # address as a number, length
+
+
+class Trie:
+    """One VRF's and family's trie, as it stands in memory."""
+
+    def __init__(self, view: View, family: int, vrf: int) -> None:
+        root, block = TABLES[socket.AddressFamily(family)]
+        self.size = SIZES[socket.AddressFamily(family)]
+        self.root = view.config.words(root, start=vrf * ROOT, count=ROOT)
+        self.blocks = view.config.words(block)
+
+    def lookup(self, address: int) -> int:
+        """The entry that a packet to `address` ends at: a leaf."""
+        shift = self.size - 16
+        entry = self.root[address >> shift]
+        while entry & BLOCK and shift > 0:
+            shift -= 8
+            entry = self.blocks[(entry & VALUE) * 256 + (address >> shift & 0xFF)]
+        return entry
+
+    def leaves(self) -> Iterator[tuple[Prefix, int]]:
+        """Each prefix once, and its next hop's number."""
+        seen: set[Prefix] = set()
+        for prefix, entry in self.walk(self.root, 0, self.size - 16):
+            if entry & VALUE and prefix not in seen:
+                seen.add(prefix)
+                yield prefix, entry & VALUE
+
+    def walk(self, entries: memoryview, base: int, shift: int) -> Iterator[tuple[Prefix, int]]:
+        index = 0
+        # Neighbouring entries of one prefix are equal; nearly all are.
+        for entry, run in itertools.groupby(entries):
+            count = sum(1 for _ in run)
+            if entry & BLOCK and shift > 0:
+                for i in range(index, index + count):
+                    first = (entry & VALUE) * 256
+                    block = self.blocks[first : first + 256]
+                    yield from self.walk(block, base + (i << shift), shift - 8)
+            elif entry:
+                yield from self.prefixes(base + (index << shift), count << shift, entry)
+            index += count
+
+    def prefixes(self, start: int, length: int, entry: int) -> Iterator[tuple[Prefix, int]]:
+        """A run of equal leaves can be several prefixes with one next hop and length."""
+        plen = entry >> 23 & 0xFF
+        step = 1 << (self.size - plen)
+        address = start // step * step
+        while address < start + length:
+            yield (address, plen), entry
+            address += step
+
+
+def routes(view: View, arguments: argparse.Namespace) -> list[Row]:
+    """The routes of all VRFs that have interfaces, filtered as asked."""
+    nexthops = view.config.rows("nexthop", "struct nexthop_row")
+    names = interface_names(view)
+    wanted = parse_prefix(arguments.prefix) if arguments.prefix else None
+    families = [socket.AF_INET, socket.AF_INET6]
+    if wanted:
+        families = [socket.AddressFamily(wanted[0])]
+    elif arguments.family:
+        families = [arguments.family]
+    found: list[Row] = []
+    for vrf in sorted({vrf for _, vrf in names.values()}) or [0]:
+        for family in families:
+            trie = Trie(view, family, vrf)
+            for (address, plen), number in sorted(trie.leaves()):
+                if wanted and not within((address, plen), wanted[1], SIZES[family]):
+                    continue
+                prefix = f"{number_text(family, address)}/{plen}"
+                found.append(describe(prefix, family, vrf, nexthops[number], names))
+    return found
+
+
+def describe(
+    prefix: str, family: int, vrf: int, nexthop: Struct, names: dict[int, tuple[str, int]]
+) -> Row:
+    """A route as an object."""
+    kind = nexthop.type
+    return {
+        "prefix": prefix,
+        "family": family_number(family),
+        "vrf": vrf,
+        "type": TYPES[kind] if kind < len(TYPES) else str(kind),
+        "via": address_text(nexthop.family, nexthop.gateway) if nexthop.family else None,
+        "interface": names.get(nexthop.iface, ("", 0))[0],
+    }
+
+
+def get(view: View, arguments: argparse.Namespace) -> list[Row]:
+    """The route and neighbour of one destination."""
+    family, (address, _) = parse_prefix(arguments.address)
+    entry = Trie(view, family, arguments.vrf).lookup(address)
+    number = entry & VALUE
+    if not number:
+        return []
+    nexthop = view.config.rows("nexthop", "struct nexthop_row")[number]
+    plen = entry >> 23 & 0xFF
+    size = SIZES[socket.AddressFamily(family)]
+    network = address >> (size - plen) << (size - plen)
+    row = describe(
+        f"{number_text(family, network)}/{plen}",
+        family,
+        arguments.vrf,
+        nexthop,
+        interface_names(view),
+    )
+    return [
+        {"address": number_text(family, address), **row, "mac": next_mac(view, nexthop, address)}
+    ]
+
+
+def next_mac(view: View, nexthop: Struct, address: int) -> str | None:
+    """The neighbour's MAC, where there is one."""
+    rows = view.config.rows("neigh", "struct neigh_row")
+    kind = TYPES[nexthop.type] if nexthop.type < len(TYPES) else ""
+    number = 0
+    if kind == "gateway":
+        number = nexthop.neigh
+    elif kind == "connected":
+        for candidate in chained(view):
+            row = rows[candidate]
+            if row.iface == nexthop.iface and number_of(row.family, row.addr) == address:
+                number = candidate
+    return mac_text(rows[number].l2) if number and rows[number].valid else None
+
+
+def parse_prefix(word: str) -> tuple[int, Prefix]:
+    """ADDRESS or ADDRESS/LENGTH; returns family, address with the bits beyond the length zero,
+    length.
+    """
+    address, slash, length = word.partition("/")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    size = SIZES[family]
+    try:
+        number = int.from_bytes(socket.inet_pton(family, address))
+        plen = int(length) if slash else size
+    except (OSError, ValueError):
+        plen = -1
+    if not 0 <= plen <= size or (slash and not length.isdecimal()):
+        raise CliError(
+            f"'{word}' is no IPv4 or IPv6 address or prefix",
+            hint="for example 192.0.2.0/24 or 2001:db8::1",
+        )
+    return family, (number >> (size - plen) << (size - plen), plen)
+
+
+def within(prefix: Prefix, wanted: Prefix, size: int) -> bool:
+    """Whether `prefix` is `wanted` or a part of it."""
+    shift = size - wanted[1]
+    return prefix[1] >= wanted[1] and prefix[0] >> shift == wanted[0] >> shift
+
+
+def number_text(family: int, address: int) -> str:
+    """An address that stands as a number."""
+    size = SIZES[socket.AddressFamily(family)]
+    return socket.inet_ntop(family, address.to_bytes(size // 8))
+
+
+def number_of(family: int, addr: Struct) -> int:
+    """The number of a 16-byte address field."""
+    size = SIZES[socket.AddressFamily(family)]
+    return int.from_bytes(bytes(addr[0 : size // 8]))
+
+
+def routes_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `routes`."""
+    group = parser.add_mutually_exclusive_group()
+    for number, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
+        group.add_argument(
+            f"-{number}",
+            dest="family",
+            action="store_const",
+            const=family,
+            help=f"only IPv{number}",
+        )
+    parser.add_argument("prefix", nargs="?", metavar="PREFIX", help="this one and its parts")
+
+
+def get_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `route get`."""
+    parser.add_argument("address", metavar="ADDRESS")
+    parser.add_argument(
+        "--vrf", type=int, default=0, metavar="N", help="number of the VRF (default 0)"
+    )
+
+
+COLUMNS = (
+    ("prefix", "PREFIX"),
+    ("vrf", "VRF"),
+    ("type", "TYPE"),
+    ("via", "VIA"),
+    ("interface", "INTERFACE"),
+)
+COMMANDS = (
+    Command(
+        name="routes",
+        help="routes in the fast path's tries",
+        run=routes,
+        columns=COLUMNS,
+        nothing="The fast path has no such routes.",
+        add_arguments=routes_arguments,
+    ),
+    Command(
+        name="route get",
+        help="what a packet to ADDRESS would take",
+        run=get,
+        columns=(("address", "ADDRESS"), *COLUMNS, ("mac", "MAC")),
+        nothing="No route: such packets go to Linux.",
+        add_arguments=get_arguments,
+    ),
+)
