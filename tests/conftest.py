@@ -1,8 +1,8 @@
 """For all tests: where the product is, markers, and what's kept of a failed test.
 
-Evidence of a failure (pcaps, counters, tables, logs) is kept in build/test/<test name>/; that of a test that passes is
-removed. Tests marked `vm` need what only the appliance's own kernel has; elsewhere they are deselected, and pytest's last
-line counts them.
+Evidence of a failure (pcaps, counters, tables, logs) is kept in build/test/<test name>/; that of a
+test that passes is removed. Tests marked `vm` need what only the appliance's own kernel has;
+elsewhere they are deselected, and pytest's last line counts them.
 """
 
 import os
@@ -25,6 +25,8 @@ MARKERS = {
     "functional": "all processes in network namespaces; needs root",
     "vm": "inside a virtual machine booted from the image",
 }
+# Two runs at once need two of them.
+EVIDENCE = Path(os.environ.get("SLUICE_EVIDENCE") or TOP / "build/test").resolve()
 FAILED = pytest.StashKey[bool]()
 
 
@@ -53,7 +55,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def evidence(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The test's folder; what's in it stays only if the test fails."""
     name = re.sub(r"[^\w-]+", "-", f"{request.node.path.stem}-{request.node.name}").strip("-")
-    folder = TOP / "build/test" / name
+    folder = EVIDENCE / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     yield folder

@@ -1,4 +1,6 @@
-"""A daemon of the product as a test runs it: in a namespace, with its log in a file, killed at will."""
+"""A daemon of the product as a test runs it: in a namespace, with its log in a file, killed at
+will.
+"""
 
 import os
 import signal
@@ -43,7 +45,8 @@ class Daemon:
 
     def kill(self) -> None:
         """SIGKILL, and wait until it's gone."""
-        assert self.process is not None and self.alive, f"{self.name} ended by itself"
+        assert self.process is not None
+        assert self.alive, f"{self.name} ended by itself"
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 

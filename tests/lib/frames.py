@@ -1,6 +1,7 @@
 """Whole Ethernet frames on an interface: sent, heard, written down as pcap.
 
-A socket is opened inside its namespace and stays there, so one process speaks and listens on all sides.
+A socket is opened inside its namespace and stays there, so one process speaks and listens on all
+sides.
 """
 
 import select
@@ -22,7 +23,9 @@ SO_SNDBUFFORCE = 32
 
 
 class Wire:
-    """One interface's raw end. Hears what arrives from the moment it's made, not what it or the kernel sends."""
+    """One interface's raw end. Hears what arrives from the moment it's made, not what it or the
+    kernel sends.
+    """
 
     def __init__(self, namespace: str, interface: str) -> None:
         with entered(namespace):
@@ -74,7 +77,9 @@ class Wire:
         until: int | None = None,
         wanted: Callable[[bytes], bool] = lambda frame: True,
     ) -> list[bytes]:
-        """The wanted frames heard since the last call: until none came for `quiet` seconds, or `until` of them did."""
+        """The wanted frames heard since the last call: until none came for `quiet` seconds, or
+        `until` of them did.
+        """
         frames: list[bytes] = []
         end = time.monotonic() + timeout
         while until is None or len(frames) < until:

@@ -1,4 +1,6 @@
-"""Where the product under test is: a build directory, or the image itself inside the appliance's VM."""
+"""Where the product under test is: a build directory, or the image itself inside the appliance's
+VM.
+"""
 
 import os
 import sys

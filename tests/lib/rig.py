@@ -4,16 +4,17 @@
     192.0.2.2/24      eth0 -- p1        p2 -- eth0      198.51.100.2/24     203.0.113.1/24
     2001:db8:1::2/64        .1 ::1    .1 ::1            2001:db8:2::2/64    2001:db8:3::1/64
 
-With the fast path on, fpmd, fp-rte and cmgrd run in the router's namespace: the router's ends of the wires are called
-wire-p1 and wire-p2 and belong to fp-rte, and p1 and p2 are its TAPs. With it off, the router's ends themselves are p1
-and p2, and Linux alone forwards. All else is the same: names, MAC addresses, configuration.
+With the fast path on, fpmd, fp-rte and cmgrd run in the router's namespace: the router's ends of
+the wires are called wire-p1 and wire-p2 and belong to fp-rte, and p1 and p2 are its TAPs. With it
+off, the router's ends themselves are p1 and p2, and Linux alone forwards. All else is the same:
+names, MAC addresses, configuration.
 """
 
 import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,8 +22,8 @@ from types import TracebackType
 from typing import Self
 
 from lab import netns
+from lab.errors import LabError
 from lab.proc import Completed, run, wait_for
-from tests.lib import product
 from tests.lib.daemon import Daemon
 from tests.lib.fastpath import FastPath
 
@@ -43,14 +44,6 @@ SYSCTLS = {
     "net.ipv4.icmp_msgs_per_sec": "1000000",
     "net.ipv4.icmp_msgs_burst": "1000000",
     "net.ipv6.icmp.ratelimit": "0",
-}
-# The kernel hears what comes in on a wire too (net_af_packet only taps it), and the port's addresses are its own: it
-# must neither forward nor answer there, or each packet would be treated twice.
-DEAF_WIRE = {
-    "net.ipv4.conf.{}.forwarding": "0",
-    "net.ipv4.conf.{}.rp_filter": "1",
-    "net.ipv4.conf.{}.arp_ignore": "8",
-    "net.ipv6.conf.{}.disable_ipv6": "1",
 }
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
 # Made unique by the process, so that two test runs on one machine don't meet.
@@ -197,10 +190,14 @@ class Rig:
     def connect(self, side: Side) -> None:
         host, router = self.hosts[side.host], self.router
         end = f"wire-{side.port}" if self.on else side.port
+        mac = side.port_mac
+        if self.driver is Driver.AF_PACKET:
+            # fp-rte gives the port another address than the device below it, with this bit changed.
+            mac = f"{int(mac[:2], 16) ^ 0x04:02x}{mac[2:]}"
         netns.ip_batch(
             router.namespace,
             [
-                f"link add {end} address {side.port_mac} type veth"
+                f"link add {end} address {mac} type veth"
                 f" peer name eth0 address {side.host_mac} netns {host.namespace}"
             ],
         )
@@ -208,7 +205,8 @@ class Rig:
             words = [word for offload in OFFLOADS for word in (offload, "off")]
             node.run("ethtool", "--offload", device, *words, check=False)
         if self.on:
-            router.sysctl({key.format(end): value for key, value in DEAF_WIRE.items()})
+            # Or Linux would speak IPv6 of its own on the wire.
+            router.sysctl({f"net.ipv6.conf.{end}.disable_ipv6": "1"})
         if self.silent_hosts:
             host.sysctl({"net.ipv6.conf.eth0.disable_ipv6": "1"})
             host.ip("link set eth0 arp off")
@@ -239,7 +237,7 @@ class Rig:
         self.wait_for_ports()
 
     def wait_for_ports(self) -> None:
-        """Until Linux has p1 and p2."""
+        """Until Linux has p1 and p2, with carrier if they are up."""
         for side in SIDES:
             wait_for(
                 lambda side=side: self.link(side.port),  # type: ignore[misc]
@@ -251,7 +249,10 @@ class Rig:
 
     def link(self, name: str) -> bool:
         assert self.rte.alive, f"fp-rte ended: {self.rte.log.read_text()[-1000:]}"
-        return self.router.run("ip", "link", "show", name, check=False).returncode == 0
+        shown = self.router.run("ip", "link", "show", name, check=False)
+        # A TAP outlives its fp-rte; it has carrier when packets flow.
+        up, carrier = ",UP" in shown.stdout, "LOWER_UP" in shown.stdout
+        return shown.returncode == 0 and (carrier or not up)
 
     def remove_instance(self) -> None:
         for path in instance_files(self.instance):
@@ -365,8 +366,10 @@ class Rig:
 
     @contextmanager
     def carried(self, *, packets: int, exceptions: int = 0, drops: int = 0) -> Iterator[None]:
-        """Assert that meanwhile the fast path forwarded at least `packets`, handed at most `exceptions` to Linux and
-        dropped at most `drops`. With the fast path off this fails, as every functional test must."""
+        """Assert that meanwhile the fast path forwarded at least `packets`, handed at most
+        `exceptions` to Linux and         dropped at most `drops`. With the fast path off this
+        fails, as every functional test must.
+        """
         before = self.fast_path.counters()
         yield
         delta = wait_for_counters(
@@ -406,17 +409,18 @@ def instance_files(instance: str) -> list[Path]:
 
 
 def wait_for_counters[T](read: Callable[[], T], enough: Callable[[T], bool]) -> T:
-    """Counters of ports are refreshed ten times a second: poll for up to two seconds; returns the last reading."""
+    """Counters of ports are refreshed ten times a second: poll for up to two seconds; returns the
+    last reading.
+    """
     last: list[T] = []
 
     def probe() -> bool:
         last[:] = [read()]
         return enough(last[0])
 
-    try:
+    # The caller's assertion says better what is missing.
+    with suppress(LabError):
         wait_for(probe, "counters", timeout=2, interval=0.05)
-    except Exception:  # noqa: BLE001 - the caller's assertion says what is missing
-        pass
     return last[0]
 
 

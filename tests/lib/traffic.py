@@ -29,7 +29,9 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 def tcp_transfer(rig: Rig, address: str, data: bytes) -> bytes:
-    """Send from h1 to a TCP server at `address` on h2; returns what came back, which is what it got."""
+    """Send from h1 to a TCP server at `address` on h2; returns what came back, which is what it
+    got.
+    """
     family = family_of(address)
     server = sockets(rig.h2.namespace, family, socket.SOCK_STREAM)
     client = sockets(rig.h1.namespace, family, socket.SOCK_STREAM)
@@ -41,15 +43,17 @@ def tcp_transfer(rig: Rig, address: str, data: bytes) -> bytes:
             while chunk := peer.recv(65536):
                 peer.sendall(chunk)
 
+    def send() -> None:
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+
     with server, client:
         server.bind((address, 0))
         server.listen(1)
         thread = threading.Thread(target=echo, daemon=True)
         thread.start()
         client.connect((address, server.getsockname()[1]))
-        sender = threading.Thread(
-            target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)), daemon=True
-        )
+        sender = threading.Thread(target=send, daemon=True)
         sender.start()
         back = bytearray()
         while chunk := client.recv(65536):
@@ -60,7 +64,9 @@ def tcp_transfer(rig: Rig, address: str, data: bytes) -> bytes:
 
 
 def udp_exchange(rig: Rig, address: str, count: int) -> int:
-    """Datagrams from h1 to a UDP echo server at `address` on h2, one by one; returns how many came back."""
+    """Datagrams from h1 to a UDP echo server at `address` on h2, one by one; returns how many came
+    back.
+    """
     family = family_of(address)
     server = sockets(rig.h2.namespace, family, socket.SOCK_DGRAM)
     client = sockets(rig.h1.namespace, family, socket.SOCK_DGRAM)
@@ -83,6 +89,7 @@ class Heard:
 
     sent: int
     received: int
+    twice: int
     reordered: int
     longest_gap: float  # seconds between two received, while sending
 
@@ -92,8 +99,10 @@ class Heard:
 
 
 class Stream:
-    """UDP frames with numbers from h1 to h2 at a steady rate while something else happens. A context manager; `heard`
-    tells afterwards what arrived. Raw frames with known MAC addresses: hosts' neighbour tables don't matter."""
+    """UDP frames with numbers from h1 to h2 at a steady rate while something else happens. A
+    context manager; `heard`     tells afterwards what arrived. Raw frames with known MAC addresses:
+    hosts' neighbour tables don't matter.
+    """
 
     def __init__(
         self,
@@ -161,10 +170,13 @@ class Stream:
     ) -> None:
         self.ending.set()
         self.threads[0].join(5)
-        # What's under way needs a moment; a stopped stream waits no longer than it takes.
-        end = time.monotonic() + 1
+        # What's under way needs a moment, and on a busy machine more: until nothing more comes.
+        end = time.monotonic() + 2
         while self.received < self.sent and time.monotonic() < end:
+            count = self.received
             time.sleep(0.02)
+            if self.received > count:
+                end = time.monotonic() + 2
         self.done.set()
         self.threads[1].join(5)
         self.wire.socket.close()
@@ -177,6 +189,7 @@ class Stream:
         return Heard(
             sent=self.sent,
             received=len(set(self.numbers)),
+            twice=len(self.numbers) - len(set(self.numbers)),
             reordered=order,
             longest_gap=max(gaps, default=float("inf")),
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random Ethernet frames with IPv4 and IPv6 packets, right and malformed, the same for the same seed.
 
-For the packet tests and for the differential tests against the kernel: no scapy and no other state, so that thousands cost
-nothing and a failure is repeated with `Generator(seed=..., net=...)`.
+For the packet tests and for the differential tests against the kernel: no scapy and no other state, so that thousands
+cost nothing and a failure is repeated with `Generator(seed=..., net=...)`.
 """
 
 import random
