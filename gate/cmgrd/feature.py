@@ -5,9 +5,9 @@
 Shared code names no feature.
 """
 
-import importlib.util
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import ClassVar
 
 from sluice.cmgrd.kernel import Family, Message
@@ -93,9 +93,10 @@ class Feature:
 def load(objects: Objects, redump: Callable[[Family, str], None]) -> list[Feature]:
     """The features that have a part here, in features.def's order."""
     features = []
+    # Not find_spec: an installed feature without any Python has no package to look in.
+    folder = Path(__file__).parent.parent / "features"
     for name, feature in FEATURES.items():
-        module = f"sluice.features.{name}.cmgr"
-        if importlib.util.find_spec(module) is not None:
-            sync: type[Feature] = import_module(module).Sync
+        if (folder / name / "cmgr.py").exists():
+            sync: type[Feature] = import_module(f"sluice.features.{name}.cmgr").Sync
             features.append(sync(name=name, number=feature.id, objects=objects, redump=redump))
     return features
