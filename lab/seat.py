@@ -23,7 +23,7 @@ TOPOLOGY = "seat"
 # Large messages, because each costs a turn through the emulator.
 MOUNT_OPTIONS = "trans=virtio,version=9p2000.L,msize=512000"
 # Runs in the guest, as `sh -c ENTER name TOP OUT`, with the command's script on standard input.
-ENTER = """\
+ENTER = r"""
 set -e
 top=$1 out=$2 base=/run/seat root=/run/seat/root
 overlay() {
@@ -53,6 +53,12 @@ if [ ! -e $base/ready ]; then
 	mount --bind /lib/modules $root/lib/modules
 	mount -t tmpfs seat $root/tmp
 	mount --bind /run/sluice-tools $root/run
+	# The tests are for the image's own programs, and need the ports and huge pages that these hold.
+	systemctl stop sluice.target cmgrd.service fp-rte.service fpmd.service
+	for path in /usr/sbin/fp-rte /usr/sbin/fpmd /usr/bin/cmgrd /usr/bin/fp-cli /usr/bin/fp-cpu-usage \
+		/usr/lib/sluice /usr/lib/python3/dist-packages/sluice /usr/lib/python3/dist-packages/_sluice*; do
+		[ ! -e "$path" ] || cp -a "$path" "$root${path%/*}/"
+	done
 	mkdir -p $root/run/netns $root/.host
 	touch $base/ready
 fi
@@ -62,7 +68,7 @@ exec unshare --mount --propagation private sh -ec '
 	pivot_root . .host
 	umount -l /.host
 	exec bash /tmp/seat.command' seat $root
-""".replace("@OPTIONS@", MOUNT_OPTIONS)
+""".lstrip().replace("@OPTIONS@", MOUNT_OPTIONS)
 
 
 def run_in_vm(argv: Sequence[str], *, out: str, env: Sequence[str]) -> int:
@@ -98,7 +104,7 @@ def command_script(argv: Sequence[str], env: Sequence[str]) -> str:
     handed |= {
         "SLUICE_TOP": str(paths.TOP),
         "SLUICE_TREE": "/",
-        "SLUICE_IN_VM": "1",
+        "SLUICE_VM": "1",
         "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
         "LANG": "C.UTF-8",

@@ -27,6 +27,8 @@ HOST_SYSCTLS = {
     "net.ipv6.conf.default.accept_ra": "0",
     # A test that counts ICMP errors must get all of them.
     "net.ipv4.icmp_ratelimit": "0",
+    "net.ipv4.icmp_msgs_per_sec": "1000000",
+    "net.ipv4.icmp_msgs_burst": "1000000",
     "net.ipv6.icmp.ratelimit": "0",
 }
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro")
