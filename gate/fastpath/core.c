@@ -140,7 +140,7 @@ static int write_reasons(struct shm *stats, struct err *err)
 		const char *name, *text;
 		enum reason_kind kind;
 	} all[] = {
-#define REASON(kind, name, text) { #name, text, REASON_##kind },
+#define REASON(kind, name, text) {#name, text, REASON_##kind},
 		REASONS(REASON)
 #undef REASON
 	};
@@ -153,7 +153,7 @@ static int write_reasons(struct shm *stats, struct err *err)
 		return err_set(err, ENOSPC, "the table 'reason' has %u rows, %u reasons exist",
 			       dir->capacity, N_REASONS);
 	for (unsigned i = 0; i < N_REASONS; i++) {
-		struct reason_row row = { .kind = all[i].kind };
+		struct reason_row row = {.kind = all[i].kind};
 
 		/* A name or text that was cut would not be found again. */
 		if (strlen(all[i].name) >= sizeof(row.name) ||

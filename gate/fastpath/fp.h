@@ -22,10 +22,10 @@
 #include "shm/quiesce.h"
 #include "shm/shm.h"
 
-#define FP_BURST 64      /* packets of one receive burst at the most */
-#define FP_PORTS_MAX 64  /* ports of an instance */
-#define FP_HEADROOM 128  /* bytes before a received frame that encapsulation can use */
-#define FP_NONE UINT32_MAX
+#define FP_BURST     64	 /* packets of one receive burst at the most */
+#define FP_PORTS_MAX 64	 /* ports of an instance */
+#define FP_HEADROOM  128 /* bytes before a received frame that encapsulation can use */
+#define FP_NONE	     UINT32_MAX
 
 static_assert(N_REASONS <= REASONS_MAX);
 
@@ -36,12 +36,12 @@ struct fp_txq {
 };
 
 struct fp_worker {
-	uint16_t id;           /* row in the tables "worker" and "worker_reason" */
+	uint16_t id; /* row in the tables "worker" and "worker_reason" */
 	uint16_t pad;
-	uint32_t now;          /* CLOCK_MONOTONIC in seconds, refreshed about every millisecond */
+	uint32_t now; /* CLOCK_MONOTONIC in seconds, refreshed about every millisecond */
 	/* Packets ended so far by fp_exception and fp_drop. Who calls handlers takes the difference, for its own counters. */
 	uint64_t exceptions, exception_bytes, drops;
-	uint64_t *reasons;     /* count[] of this worker's worker_reason row */
+	uint64_t *reasons; /* count[] of this worker's worker_reason row */
 	struct worker_row *row;
 	uint64_t dirty; /* bit a port: packets in tx[] */
 	struct fp_txq tx[FP_PORTS_MAX];

@@ -18,7 +18,7 @@
 
 #include "features/route/mtrie.h"
 
-#define ROOTS 2
+#define ROOTS	 2
 #define FALLBACK 7
 #define PREFIXES 600
 
@@ -62,7 +62,7 @@ static void mask(uint8_t addr[16], uint8_t plen)
 
 static bool covers(const struct prefix *p, const uint8_t *addr)
 {
-	uint8_t masked[16] = { 0 };
+	uint8_t masked[16] = {0};
 
 	memcpy(masked, addr, 16);
 	mask(masked, p->plen);
@@ -71,7 +71,7 @@ static bool covers(const struct prefix *p, const uint8_t *addr)
 
 static struct mtrie_cover longest(struct bench *b, uint32_t root, const uint8_t *addr, uint8_t plen)
 {
-	struct mtrie_cover best = { 0 };
+	struct mtrie_cover best = {0};
 	bool found = false;
 
 	for (unsigned i = 0; i < b->n; i++) {
@@ -79,7 +79,7 @@ static struct mtrie_cover longest(struct bench *b, uint32_t root, const uint8_t 
 
 		if (p->root == root && p->plen <= plen && covers(p, addr) &&
 		    (!found || p->plen >= best.plen)) {
-			best = (struct mtrie_cover){ p->value, p->plen };
+			best = (struct mtrie_cover){p->value, p->plen};
 			found = true;
 		}
 	}
@@ -89,7 +89,7 @@ static struct mtrie_cover longest(struct bench *b, uint32_t root, const uint8_t 
 static struct mtrie_cover cover(void *arg, uint32_t root, const uint8_t *addr, uint8_t plen)
 {
 	struct bench *b = arg;
-	uint8_t whole[16] = { 0 };
+	uint8_t whole[16] = {0};
 
 	memcpy(whole, addr, b->bits / 8);
 	return longest(b, root, whole, plen);
@@ -100,11 +100,11 @@ static struct mtrie_cover cover(void *arg, uint32_t root, const uint8_t *addr, u
 static struct bench *start(uint8_t bits, uint32_t blocks)
 {
 	struct shm_table_desc tables[] = {
-		{ "root", 1, sizeof(struct mtrie_root_row), ROOTS },
-		{ "block", 1, sizeof(struct mtrie_block_row), blocks },
+		{"root", 1, sizeof(struct mtrie_root_row), ROOTS},
+		{"block", 1, sizeof(struct mtrie_block_row), blocks},
 	};
 	struct bench *b = calloc(1, sizeof(*b));
-	struct err err = { 0 };
+	struct err err = {0};
 
 	assert_non_null(b);
 	snprintf(b->path, sizeof(b->path), "/dev/shm/sluice.test_mtrie.%d", getpid());
@@ -138,7 +138,8 @@ static uint32_t lookup(const struct bench *b, uint32_t root, const uint8_t addr[
 {
 	if (b->bits == 128)
 		return mtrie6_lookup(root, addr);
-	return mtrie4_lookup(root, (uint32_t)addr[0] << 24 | addr[1] << 16 | addr[2] << 8 | addr[3]);
+	return mtrie4_lookup(root,
+			     (uint32_t)addr[0] << 24 | addr[1] << 16 | addr[2] << 8 | addr[3]);
 }
 
 static int add(struct bench *b, const struct prefix *p)
@@ -167,10 +168,10 @@ static void change(struct bench *b, unsigned i, uint32_t value)
 /* Few different bytes, so that prefixes lie in one another; lengths of all kinds, those at block edges more often. */
 static struct prefix random_prefix(const struct bench *b)
 {
-	struct prefix p = { .root = roll() % ROOTS, .value = 100 + roll() % 50 };
+	struct prefix p = {.root = roll() % ROOTS, .value = 100 + roll() % 50};
 
 	for (unsigned i = 0; i < b->bits / 8U; i++)
-		p.addr[i] = (uint8_t[]){ 0, 1, 0x80, 0xff }[roll() % 4];
+		p.addr[i] = (uint8_t[]){0, 1, 0x80, 0xff}[roll() % 4];
 	p.plen = roll() % 3 ? roll() % (b->bits + 1) : roll() % (b->bits / 8 + 1) * 8;
 	mask(p.addr, p.plen);
 	return p;
@@ -214,7 +215,7 @@ static unsigned compare(struct bench *b, unsigned n, bool pins)
 	unsigned fallbacks = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		uint8_t addr[16] = { 0 };
+		uint8_t addr[16] = {0};
 		uint32_t root = roll() % ROOTS, got, want;
 
 		random_address(b, addr);
@@ -304,7 +305,7 @@ static void test_a_full_ipv6_trie_is_right_or_linux_s(void **state)
 
 static struct prefix prefix4(uint32_t addr, uint8_t plen, uint32_t value)
 {
-	struct prefix p = { .plen = plen, .value = value };
+	struct prefix p = {.plen = plen, .value = value};
 
 	p.addr[0] = addr >> 24;
 	p.addr[1] = addr >> 16;
@@ -317,7 +318,7 @@ static void test_a_removed_prefix_uncovers_the_one_beneath(void **state)
 {
 	struct bench *b = start(32, 64);
 	struct prefix p[] = {
-		prefix4(0, 0, 10),          prefix4(0x0a000000, 8, 11),
+		prefix4(0, 0, 10),	     prefix4(0x0a000000, 8, 11),
 		prefix4(0x0a010000, 16, 12), prefix4(0x0a010200, 24, 13),
 		prefix4(0x0a010203, 32, 14),
 	};
@@ -405,7 +406,7 @@ static void test_without_blocks_the_slot_goes_to_linux_until_room_is_made(void *
 /* --- readers at the same time --- */
 
 #define READERS 2
-#define POOL 64
+#define POOL	64
 
 struct race {
 	struct worker_row workers[WORKERS_MAX];

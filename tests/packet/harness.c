@@ -31,10 +31,10 @@
 #include "fpmd/dispatch.h"
 #include "lib/settings.h"
 
-#define PEERS 4
+#define PEERS	    4
 #define SEGMENT_MAX 2048
 #define REQUEST_MAX (8U << 20)
-#define POISON 0xa5
+#define POISON	    0xa5
 
 struct buffer {
 	uint8_t *data;
@@ -96,7 +96,8 @@ static uint16_t port_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 	return sent;
 }
 
-static bool to_linux(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum reason *ret_reason)
+static bool to_linux(struct fp_worker *w, uint16_t port, struct rte_mbuf *m,
+		     enum reason *ret_reason)
 {
 	if (!linux_takes) {
 		*ret_reason = DROP_EXCEPTION_BUDGET;
@@ -310,7 +311,7 @@ static void serve(void)
 	if (!bytes)
 		die("no memory");
 	while (read_all(&len, 4) && read_all(&op, 1)) {
-		struct request r = { .at = bytes, .left = len };
+		struct request r = {.at = bytes, .left = len};
 
 		if (len > REQUEST_MAX || !read_all(bytes, len))
 			die("a request ends early");
@@ -329,8 +330,8 @@ static void serve(void)
 static void start_eal(void)
 {
 	char lcores[64];
-	char *argv[] = { "harness",  "--no-huge",       "--no-shconf", "--no-pci", "--no-telemetry",
-			 "--log-level=4", "-m",	  "32",	      "--lcores", lcores };
+	char *argv[] = {"harness",	 "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry",
+			"--log-level=4", "-m",	      "32",	     "--lcores", lcores};
 
 	/* All CPUs for the one thread: nothing is pinned. */
 	snprintf(lcores, sizeof(lcores), "0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
@@ -345,7 +346,7 @@ static void start_eal(void)
 static void start_tables(const char *dir, struct settings *settings, struct shm *stats)
 {
 	struct shm_table_desc tables[SHM_MAX_TABLES];
-	struct err err = { 0 };
+	struct err err = {0};
 	char path[256];
 	unsigned n;
 
@@ -366,7 +367,7 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 		die(err.text);
 	fp_worker_init(&worker, 0, stats);
 	quiesce_online(worker.row);
-	fp_edges = (struct fp_edges){ .port_tx = port_tx, .to_linux = to_linux };
+	fp_edges = (struct fp_edges){.port_tx = port_tx, .to_linux = to_linux};
 }
 
 /* harness DIR [KEY=VALUE]...: tables in DIR, settings as in fast-path.env. */
@@ -374,7 +375,7 @@ int main(int argc, char **argv)
 {
 	static struct settings settings;
 	static struct shm stats;
-	struct err err = { 0 };
+	struct err err = {0};
 
 	if (argc < 2)
 		die("usage: harness DIR [KEY=VALUE]...");

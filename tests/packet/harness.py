@@ -6,8 +6,8 @@
     router.route("198.51.100.0/24", via="192.0.2.2", dev=wan)
     assert lan.receives(frame) == wan.sent(expected)
 
-A verdict is what became of the packet: sent on a port with these bytes, handed to Linux on the port it came in on, or dropped;
-the last two with the reason whose counter moved. Any other counter that moved makes the verdict differ.
+A verdict is what became of the packet: sent on a port with these bytes, handed to Linux on the port it came in on, or
+dropped; the last two with the reason whose counter moved. Any other counter that moved makes the verdict differ.
 """
 
 import contextlib
@@ -363,7 +363,7 @@ class Router:
         return self.rte if feature == "port" else self.cmgrd
 
     def set(self, feature: str, fields: dict[str, Any]) -> str:
-        """SET; Refused if fpmd doesn't take it. Returns what it says all the same: why the object has to wait, or "" ."""
+        """SET; Refused if fpmd doesn't take it. Returns what it says all the same: what the object waits for."""
         frames = self.connection(feature).talk(
             lib.FPC_SET, feature_id(feature), encode(feature, fields)
         )

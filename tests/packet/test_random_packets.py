@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random packets, right and malformed, against a router written in a few lines of Python.
 
-The reference says for each packet what a router would send; the fast path must send just that, or hand the packet to Linux
-exactly as it came in, or drop what isn't for this host.
+The reference says for each packet what a router would send; the fast path must send just that, or hand the packet to
+Linux exactly as it came in, or drop what isn't for this host.
 """
 
 import os

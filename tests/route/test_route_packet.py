@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which route a packet takes: the longest prefix, table local before main, the lowest metric; and Linux's where in doubt."""
+"""Which route a packet takes: the longest prefix, table local before main, the lowest metric; in doubt Linux's."""
 
 import random
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network

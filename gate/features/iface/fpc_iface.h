@@ -5,22 +5,28 @@
 #include <stdint.h>
 
 enum fpc_iface_flags {
-	FPC_IFACE_UP = 1 << 0,      /* IFF_UP */
-	FPC_IFACE_RUNNING = 1 << 1, /* operational: IFF_LOWER_UP */
-	FPC_IFACE_FORWARD4 = 1 << 2, /* net.ipv4.conf.NAME.forwarding */
-	FPC_IFACE_FORWARD6 = 1 << 3, /* net.ipv6.conf.all.forwarding (NAME's own doesn't count), IPv6 not disabled */
-	FPC_IFACE_RPF = 1 << 4,      /* max(all, NAME).rp_filter != 0: IPv4 packets received here take Linux */
+	/* IFF_UP */
+	FPC_IFACE_UP = 1 << 0,
+	/* Operational: IFF_LOWER_UP */
+	FPC_IFACE_RUNNING = 1 << 1,
+	/* net.ipv4.conf.NAME.forwarding */
+	FPC_IFACE_FORWARD4 = 1 << 2,
+	/* net.ipv6.conf.all.forwarding (NAME's own doesn't count), IPv6 not disabled */
+	FPC_IFACE_FORWARD6 = 1 << 3,
+	/* max(all, NAME).rp_filter != 0: IPv4 packets received here take Linux */
+	FPC_IFACE_RPF = 1 << 4,
 	FPC_IFACE_LOOPBACK = 1 << 5,
-	FPC_IFACE_SLAVE = 1 << 6,   /* enslaved (bridge, bond, VRF device): packets received here take Linux */
-	FPC_IFACE_FOREIGN = 1 << 7, /* tc classifiers, XDP, ... on it that the fast path doesn't know: received and sent
-				     * packets take Linux */
+	/* Enslaved (bridge, bond, VRF device): packets received here take Linux */
+	FPC_IFACE_SLAVE = 1 << 6,
+	/* tc classifiers, XDP, ... on it that the fast path doesn't know: received and sent packets take Linux */
+	FPC_IFACE_FOREIGN = 1 << 7,
 };
 
 struct fpc_iface {
-	uint32_t vrf;   /* key: VRF, ... */
+	uint32_t vrf;	  /* key: VRF, ... */
 	uint32_t ifindex; /* ... index in it */
-	uint32_t flags; /* enum fpc_iface_flags */
-	uint32_t mtu;   /* of IP packets, bytes */
+	uint32_t flags;	  /* enum fpc_iface_flags */
+	uint32_t mtu;	  /* of IP packets, bytes */
 	uint8_t mac[6];
 	uint8_t pad[2];
 	char name[16];
@@ -28,4 +34,4 @@ struct fpc_iface {
 };
 static_assert(sizeof(struct fpc_iface) == 56);
 #define FPC_IFACE_KEY_SIZE 8
-#define FPC_IFACE_FLAGS 0xff
+#define FPC_IFACE_FLAGS	   0xff

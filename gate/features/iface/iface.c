@@ -17,11 +17,11 @@ static uint32_t stats_capacity(const struct settings *s)
 }
 
 static const struct feature_table config_tables[] = {
-	{ { "iface", 1, sizeof(struct iface_row), 0 }, capacity },
+	{{"iface", 1, sizeof(struct iface_row), 0}, capacity},
 };
 
 static const struct feature_table stats_tables[] = {
-	{ { "iface_stats", 1, sizeof(struct iface_stats_row), 0 }, stats_capacity },
+	{{"iface_stats", 1, sizeof(struct iface_stats_row), 0}, stats_capacity},
 };
 
 const struct feature iface_feature = {

@@ -8,7 +8,7 @@
 
 enum iface_type {
 	IFACE_LINUX = 0, /* only Linux can send there: packets for it are exceptions */
-	IFACE_PORT = 1,  /* Ethernet on a fast path port */
+	IFACE_PORT = 1,	 /* Ethernet on a fast path port */
 	IFACE_TYPES = 16,
 };
 
@@ -33,9 +33,11 @@ static_assert(sizeof(struct iface_row) == 64);
 /* Row of the stats table "iface_stats"; row index: worker * FP_MAX_INTERFACES's capacity + iface row. What the fast path
  * carried, without what it handed to Linux or took from it: Linux counts that. */
 struct iface_stats_row {
-	uint64_t rx_packets, rx_bytes; /* forwarded or dropped by the fast path; bytes with the Ethernet header */
+	/* Forwarded or dropped by the fast path; bytes with the Ethernet header */
+	uint64_t rx_packets, rx_bytes;
 	uint64_t tx_packets, tx_bytes; /* sent */
-	uint64_t rx_dropped, tx_dropped;
+	uint64_t rx_dropped,
+		tx_dropped;  /* those of tx are in tx_packets too: the port didn't take them */
 	uint64_t exceptions; /* received here and handed to Linux */
 	uint64_t pad;
 };

@@ -70,7 +70,7 @@ static void sort(struct fp_worker *w, uint32_t iface, uint64_t mac, struct rte_m
 		 uint16_t n)
 {
 	struct rte_mbuf *sorted[FP_ETHERTYPES_MAX + 1][FP_BURST];
-	uint16_t count[FP_ETHERTYPES_MAX + 1] = { 0 };
+	uint16_t count[FP_ETHERTYPES_MAX + 1] = {0};
 	uint32_t seen = 0; /* bit an index */
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -142,10 +142,10 @@ static void ether_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 static void output(struct fp_worker *w, uint32_t iface, uint32_t neigh, struct rte_mbuf *m)
 {
 	struct ether_words l2 = ether_load(&neigh_rows[neigh]);
-	struct tx_tally tally = { .iface = iface, .packets = 1 };
+	struct tx_tally tally = {.iface = iface, .packets = 1};
 	const uint8_t *header = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint16_t type = header[0] >> 4 == 6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) :
-					      RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	uint16_t type =
+		header[0] >> 4 == 6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
 
 	if (rte_pktmbuf_headroom(m) < RTE_ETHER_HDR_LEN) {
 		fp_drop(w, m, DROP_NO_MBUF);
@@ -184,4 +184,4 @@ static int attach(const struct shm *config, const struct shm *stats, struct err 
 	return 0;
 }
 
-const struct fp_feature iface_fastpath = { .init = init, .attach = attach };
+const struct fp_feature iface_fastpath = {.init = init, .attach = attach};

@@ -67,7 +67,7 @@ static inline void tx_tally_add(const struct fp_worker *w, struct tx_tally *t, u
 	if (iface != t->iface) {
 		if (t->packets)
 			tx_tally_end(w, t);
-		*t = (struct tx_tally){ .iface = iface };
+		*t = (struct tx_tally){.iface = iface};
 	}
 	t->packets++;
 	t->bytes += bytes;

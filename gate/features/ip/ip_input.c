@@ -79,8 +79,8 @@ static inline uint32_t destination(const struct header *h)
 /* RFC 1071: the sum over a right header, its checksum included, is all ones. */
 static inline bool checksum_right(const struct header *h)
 {
-	uint64_t sum = (h->a & UINT32_MAX) + (h->a >> 32) + (h->b & UINT32_MAX) + (h->b >> 32) +
-		       h->c;
+	uint64_t sum =
+		(h->a & UINT32_MAX) + (h->a >> 32) + (h->b & UINT32_MAX) + (h->b >> 32) + h->c;
 
 	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -247,4 +247,4 @@ static int init(struct err *err)
 	return rc ? err_set(err, -rc, "the ethertype of IPv4 is taken") : 0;
 }
 
-const struct fp_feature ip_fastpath = { .init = init };
+const struct fp_feature ip_fastpath = {.init = init};

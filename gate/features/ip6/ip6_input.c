@@ -177,4 +177,4 @@ static int init(struct err *err)
 	return rc ? err_set(err, -rc, "the ethertype of IPv6 is taken") : 0;
 }
 
-const struct fp_feature ip6_fastpath = { .init = init };
+const struct fp_feature ip6_fastpath = {.init = init};

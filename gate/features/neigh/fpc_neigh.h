@@ -11,10 +11,11 @@ struct fpc_neigh {
 	uint8_t family; /* AF_INET or AF_INET6 */
 	uint8_t pad[3];
 	uint8_t addr[16]; /* network byte order; IPv4: first 4 bytes, rest 0 */
-	uint32_t flags;   /* none yet */
+	uint32_t flags;	  /* none yet */
 	uint8_t mac[6];
-	uint16_t state; /* NUD_PERMANENT, NUD_NOARP, else NUD_REACHABLE whichever timed state; for people */
+	/* NUD_PERMANENT, NUD_NOARP, else NUD_REACHABLE whichever timed state; for people */
+	uint16_t state;
 };
 static_assert(sizeof(struct fpc_neigh) == 40);
 #define FPC_NEIGH_KEY_SIZE 28
-#define FPC_NEIGH_FLAGS 0
+#define FPC_NEIGH_FLAGS	   0

@@ -21,12 +21,12 @@ static uint32_t bucket_capacity(const struct settings *s)
 }
 
 static const struct feature_table config_tables[] = {
-	{ { "neigh", 1, sizeof(struct neigh_row), 0 }, capacity },
-	{ { "neigh_bucket", 1, sizeof(struct neigh_bucket_row), 0 }, bucket_capacity },
+	{{"neigh", 1, sizeof(struct neigh_row), 0}, capacity},
+	{{"neigh_bucket", 1, sizeof(struct neigh_bucket_row), 0}, bucket_capacity},
 };
 
 static const struct feature_table stats_tables[] = {
-	{ { "neigh_hit", 1, sizeof(struct neigh_hit_row), 0 }, capacity },
+	{{"neigh_hit", 1, sizeof(struct neigh_hit_row), 0}, capacity},
 };
 
 const struct feature neigh_feature = {

@@ -14,12 +14,13 @@
 
 /* Row of the config table "neigh", rows 1 and up. */
 struct neigh_row {
-	uint8_t l2[14];       /* Ethernet header without type: destination MAC, then source; bytes 12-13 unused */
+	/* Ethernet header without type: destination MAC, then source; bytes 12-13 unused */
+	uint8_t l2[14];
 	_Atomic uint8_t valid; /* l2 can be used */
-	uint8_t family;       /* AF_INET or AF_INET6 */
-	uint32_t iface;       /* row in "iface" */
+	uint8_t family;	       /* AF_INET or AF_INET6 */
+	uint32_t iface;	       /* row in "iface" */
 	_Atomic uint32_t next; /* row of the next one in the hash chain; 0: end */
-	uint8_t addr[16];     /* as in struct fpc_neigh */
+	uint8_t addr[16];      /* as in struct fpc_neigh */
 	uint16_t state;
 	uint16_t pad;
 	uint32_t pad2[5];

@@ -17,9 +17,9 @@ static_assert(offsetof(struct neigh_row, valid) == 14 && offsetof(struct neigh_r
 
 /* What fpmd alone knows of a row; same index. */
 struct shadow {
-	uint32_t refs;   /* next hops, the object itself, a pending settle */
-	bool live;       /* Linux knows the neighbour */
-	bool pending;    /* settle is under way */
+	uint32_t refs;	 /* next hops, the object itself, a pending settle */
+	bool live;	 /* Linux knows the neighbour */
+	bool pending;	 /* settle is under way */
 	bool source_set; /* l2 was written once */
 	uint8_t mac[6];
 };
@@ -51,7 +51,7 @@ static void make_words(uint32_t row, uint64_t words[2])
 {
 	static const uint8_t no_mac[6];
 	const struct shadow *s = &shadows[row];
-	uint8_t bytes[16] = { 0 };
+	uint8_t bytes[16] = {0};
 
 	memcpy(bytes, s->mac, 6);
 	memcpy(bytes + 6, iface_get(rows[row].iface)->mac, 6);
@@ -98,6 +98,41 @@ static void refresh(uint32_t row)
 	fpm_defer(the_fpm, settle, NULL, row);
 }
 
+/* The row it had in the file a former fpmd left, 0: none. Hit times go by that number. Interfaces keep theirs too. */
+static uint32_t old_row(uint32_t iface, uint8_t family, const uint8_t addr[16])
+{
+	const struct shm *old = the_fpm->old;
+	const struct shm_table_dir *dir = old ? shm_find(old, "neigh") : NULL;
+	const struct shm_table_dir *bucket_dir = old ? shm_find(old, "neigh_bucket") : NULL;
+	const struct neigh_bucket_row *first;
+	const struct neigh_row *row;
+	uint32_t at;
+
+	if (!dir || !bucket_dir)
+		return 0;
+	row = shm_rows(old, "neigh");
+	first = shm_rows(old, "neigh_bucket");
+	at = first[neigh_hash(iface, addr) & (bucket_dir->capacity - 1)].first;
+	/* It may have been killed at any moment: no index in it is sure, and a chain may be a ring. */
+	for (uint32_t steps = 0; at && at < dir->capacity && steps < 1000; steps++) {
+		if (row[at].iface == iface && row[at].family == family &&
+		    !memcmp(row[at].addr, addr, 16))
+			return at;
+		at = row[at].next;
+	}
+	return 0;
+}
+
+static void reserve_old(void)
+{
+	const struct shm_table_dir *dir = the_fpm->old ? shm_find(the_fpm->old, "neigh") : NULL;
+	const struct neigh_row *row = dir ? shm_rows(the_fpm->old, "neigh") : NULL;
+
+	for (uint32_t i = 1; dir && i < dir->capacity; i++)
+		if (row[i].family)
+			fpm_rows_reserve(&table, i);
+}
+
 uint32_t neigh_ref(uint32_t iface, uint8_t family, const uint8_t addr[16])
 {
 	_Atomic uint32_t *first = bucket(iface, addr);
@@ -107,10 +142,10 @@ uint32_t neigh_ref(uint32_t iface, uint8_t family, const uint8_t addr[16])
 		shadows[row].refs++;
 		return row;
 	}
-	row = fpm_rows_get(&table);
+	row = fpm_rows_get_at(&table, old_row(iface, family, addr));
 	if (!row)
 		return 0;
-	shadows[row] = (struct shadow){ .refs = 1 };
+	shadows[row] = (struct shadow){.refs = 1};
 	rows[row].iface = iface;
 	rows[row].family = family;
 	memcpy(rows[row].addr, addr, 16);
@@ -136,7 +171,7 @@ void neigh_unref(uint32_t row)
 
 void neigh_iface_changed(uint32_t iface)
 {
-	for (uint32_t row = 1; row < table.next; row++)
+	for (uint32_t row = 1; row < table.dir->capacity; row++)
 		if (shadows[row].refs && rows[row].iface == iface)
 			refresh(row);
 }
@@ -155,6 +190,7 @@ static int init(struct fpm *fpm, struct err *err)
 	shadows = calloc(table.dir->capacity, sizeof(*shadows));
 	if (!shadows)
 		return err_set(err, ENOMEM, "no memory for %u neighbours", table.dir->capacity);
+	reserve_old();
 	return 0;
 }
 

@@ -7,8 +7,8 @@
 #define FPC_PORT_MAX 64
 
 struct fpc_port {
-	uint32_t port;        /* key; below FPC_PORT_MAX */
-	uint32_t flags;       /* none yet */
+	uint32_t port;	      /* key; below FPC_PORT_MAX */
+	uint32_t flags;	      /* none yet */
 	uint32_t tap_ifindex; /* of the TAP in the namespace fp-rte runs in */
 	uint8_t mac[6];
 	uint8_t pad[2];
@@ -16,4 +16,4 @@ struct fpc_port {
 };
 static_assert(sizeof(struct fpc_port) == 36);
 #define FPC_PORT_KEY_SIZE 4
-#define FPC_PORT_FLAGS 0
+#define FPC_PORT_FLAGS	  0

@@ -5,11 +5,11 @@
 #include "fpc/fpc.h"
 
 static const struct feature_table config_tables[] = {
-	{ { "port", 1, sizeof(struct port_row), FPC_PORT_MAX } },
+	{{"port", 1, sizeof(struct port_row), FPC_PORT_MAX}},
 };
 
 static const struct feature_table stats_tables[] = {
-	{ { "port_state", 1, sizeof(struct port_state_row), FPC_PORT_MAX } },
+	{{"port_state", 1, sizeof(struct port_state_row), FPC_PORT_MAX}},
 };
 
 const struct feature port_feature = {

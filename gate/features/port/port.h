@@ -20,10 +20,10 @@ static_assert(sizeof(struct port_row) == 64);
 /* Row of the stats table "port_state"; row index: port number. Written by fp-rte's control thread about ten times a second
  * (counters of the device) and at start-up. */
 struct port_state_row {
-	char name[16];    /* "": no such port */
-	char driver[24];  /* of DPDK, such as net_virtio */
-	char device[64];  /* PCI address or virtual device as configured */
-	char backend[8];  /* "vhost" or "queue" */
+	char name[16];	 /* "": no such port */
+	char driver[24]; /* of DPDK, such as net_virtio */
+	char device[64]; /* PCI address or virtual device as configured */
+	char backend[8]; /* "vhost" or "queue" */
 	uint8_t mac[6];
 	uint8_t link_up;
 	uint8_t pad;
@@ -35,7 +35,7 @@ struct port_state_row {
 	uint64_t tx_packets, tx_bytes, tx_errors;
 	uint64_t to_linux_packets, to_linux_bytes;     /* written to the TAP */
 	uint64_t from_linux_packets, from_linux_bytes; /* read from it */
-	uint64_t tap_drops;                            /* not taken by the TAP */
+	uint64_t tap_drops;			       /* not taken by the TAP */
 	uint64_t pad2[2];
 };
 static_assert(sizeof(struct port_state_row) == 256);

@@ -103,4 +103,4 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 	clear(((const struct fpc_port *)old)->port);
 }
 
-const struct fpm_apply port_apply = { .init = init, .set = set, .del = del };
+const struct fpm_apply port_apply = {.init = init, .set = set, .del = del};

@@ -13,4 +13,4 @@ static int attach(const struct shm *config, const struct shm *stats, struct err 
 	return 0;
 }
 
-const struct fp_feature port_fastpath = { .attach = attach };
+const struct fp_feature port_fastpath = {.attach = attach};

@@ -23,11 +23,11 @@ struct forward_family {
 /* What is known of a packet on its way. */
 struct forward {
 	struct rte_mbuf *m; /* data at the layer 3 header */
-	uint32_t len;       /* of the packet by its header, bytes; not beyond the frame */
+	uint32_t len;	    /* of the packet by its header, bytes; not beyond the frame */
 	uint32_t nexthop;   /* row */
 };
 
-#define OUTPUT_FLAGS (FPC_IFACE_UP | FPC_IFACE_RUNNING | FPC_IFACE_FOREIGN)
+#define OUTPUT_FLAGS  (FPC_IFACE_UP | FPC_IFACE_RUNNING | FPC_IFACE_FOREIGN)
 #define OUTPUT_WANTED (FPC_IFACE_UP | FPC_IFACE_RUNNING)
 
 static __rte_noinline void forward_refuse(struct fp_worker *w, uint32_t iface, struct rte_mbuf *m,
@@ -84,7 +84,7 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 	const struct nexthop_row *nexthops = nexthop_rows;
 	const struct iface_row *ifaces = iface_rows;
 	const struct neigh_row *neighs = neigh_rows;
-	struct tx_tally tally = { 0 };
+	struct tx_tally tally = {0};
 	uint32_t neigh[FP_BURST];
 	uint32_t output[FP_BURST];
 	uint16_t kept = 0;
@@ -104,7 +104,7 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 			continue;
 		}
 		if (type == NEXTHOP_CONNECTED) {
-			uint8_t addr[16] = { 0 };
+			uint8_t addr[16] = {0};
 
 			memcpy(addr, rte_pktmbuf_mtod_offset(m, char *, f->dst_offset),
 			       f->family == AF_INET ? 4 : 16);

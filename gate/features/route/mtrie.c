@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PINNED 0xff
+#define PINNED	  0xff
 #define ROOT_BITS 16
 #define DEPTH_MAX 15 /* IPv6: root and 14 blocks */
 
@@ -20,7 +20,7 @@ struct mtrie_pin {
 	struct mtrie_pin *next;
 	uint32_t root;
 	uint32_t count; /* prefixes longer than the slot in it */
-	uint8_t bits;   /* the slot's prefix length */
+	uint8_t bits;	/* the slot's prefix length */
 	uint8_t addr[16];
 };
 
@@ -54,7 +54,7 @@ static mtrie_entry *block_of(const struct mtrie *t, uint32_t e)
 static struct mtrie_pin **pin_at(const struct mtrie *t, uint32_t root, const uint8_t *addr,
 				 uint8_t bits)
 {
-	uint8_t slot[16] = { 0 };
+	uint8_t slot[16] = {0};
 	uint64_t hash = root * 131U + bits;
 	struct mtrie_pin **at;
 
@@ -137,7 +137,7 @@ static bool collapse(struct mtrie *t, mtrie_entry *slot, uint8_t bits)
 /* The slots on the way down to a prefix. */
 struct path {
 	mtrie_entry *slot[DEPTH_MAX]; /* slot[i] is 16 + 8 * i bits deep */
-	unsigned depth;               /* of the last one */
+	unsigned depth;		      /* of the last one */
 };
 
 static uint8_t slot_bits(unsigned depth)
@@ -153,7 +153,7 @@ static mtrie_entry *root_slot(const struct mtrie *t, uint32_t root, const uint8_
 /* Follows @addr down while prefixes of @plen bits lie deeper and blocks are there. */
 static struct path descend(const struct mtrie *t, uint32_t root, const uint8_t *addr, uint8_t plen)
 {
-	struct path p = { .slot[0] = root_slot(t, root, addr) };
+	struct path p = {.slot[0] = root_slot(t, root, addr)};
 
 	while (plen > slot_bits(p.depth) && is_block(load(p.slot[p.depth]))) {
 		p.slot[p.depth + 1] =
@@ -252,7 +252,7 @@ void mtrie_remove(struct mtrie *t, uint32_t root, const uint8_t *addr, uint8_t p
 	if (plen > bits) {
 		unpin_one(t, slot, root, addr, bits, cover, arg);
 	} else {
-		struct mtrie_cover beneath = { 0 };
+		struct mtrie_cover beneath = {0};
 		unsigned n;
 
 		if (plen)

@@ -16,7 +16,7 @@ struct mtrie {
 	struct mtrie_root_row *roots;
 	struct mtrie_block_row *blocks;
 	struct fpm_rows rows; /* of blocks */
-	uint8_t bits;         /* of an address: 32 or 128 */
+	uint8_t bits;	      /* of an address: 32 or 128 */
 	uint32_t fallback;    /* value of pinned slots */
 	/* Pins, hashed by root, slot's prefix and its length. */
 	struct mtrie_pin **pins;

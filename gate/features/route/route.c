@@ -23,11 +23,11 @@ static uint32_t block6_capacity(const struct settings *s)
 
 /* Memory that isn't touched costs nothing, so roots are there for all VRFs. */
 static const struct feature_table config_tables[] = {
-	{ { "nexthop", 1, sizeof(struct nexthop_row), 0 }, nexthop_capacity },
-	{ { "mtrie4_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX } },
-	{ { "mtrie6_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX } },
-	{ { "mtrie4_block", 1, sizeof(struct mtrie_block_row), 0 }, block4_capacity },
-	{ { "mtrie6_block", 1, sizeof(struct mtrie_block_row), 0 }, block6_capacity },
+	{{"nexthop", 1, sizeof(struct nexthop_row), 0}, nexthop_capacity},
+	{{"mtrie4_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
+	{{"mtrie6_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
+	{{"mtrie4_block", 1, sizeof(struct mtrie_block_row), 0}, block4_capacity},
+	{{"mtrie6_block", 1, sizeof(struct mtrie_block_row), 0}, block6_capacity},
 };
 
 const struct feature route_feature = {

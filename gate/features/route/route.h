@@ -19,8 +19,8 @@
 
 typedef _Atomic uint32_t mtrie_entry;
 
-#define MTRIE_BLOCK (1U << 31)
-#define MTRIE_VALUE 0x7fffffU
+#define MTRIE_BLOCK	  (1U << 31)
+#define MTRIE_VALUE	  0x7fffffU
 #define MTRIE_PLEN(entry) (((entry) >> 23) & 0xff)
 
 /* Row of the config tables "mtrie4_root" and "mtrie6_root"; row index: VRF number. */
@@ -37,16 +37,16 @@ enum nexthop_type {
 	NEXTHOP_NONE = 0,    /* row not in use: no route */
 	NEXTHOP_GATEWAY,     /* to neigh */
 	NEXTHOP_CONNECTED,   /* to the neighbour with the packet's destination address on iface */
-	NEXTHOP_LOCAL,       /* this host: RTN_LOCAL, RTN_ANYCAST */
+	NEXTHOP_LOCAL,	     /* this host: RTN_LOCAL, RTN_ANYCAST */
 	NEXTHOP_BROADCAST,   /* RTN_BROADCAST, RTN_MULTICAST: Linux decides */
 	NEXTHOP_BLACKHOLE,   /* dropped, no ICMP */
 	NEXTHOP_UNREACHABLE, /* Linux answers with an ICMP error; RTN_PROHIBIT, RTN_THROW too */
-	NEXTHOP_LINUX,       /* a route the fast path doesn't know enough of */
+	NEXTHOP_LINUX,	     /* a route the fast path doesn't know enough of */
 };
 
 /* Row of the config table "nexthop", rows 1 and up; immutable while a trie names it. */
 struct nexthop_row {
-	uint8_t type; /* enum nexthop_type */
+	uint8_t type;	/* enum nexthop_type */
 	uint8_t family; /* of gateway; 0: none */
 	uint8_t pad[2];
 	uint32_t iface; /* row in "iface" */
@@ -63,13 +63,12 @@ extern const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
 /* Worker: row in "nexthop" for @dst (host byte order), 0: no route. */
 static inline uint32_t mtrie4_lookup(uint32_t vrf, uint32_t dst)
 {
-	uint32_t e = atomic_load_explicit(&mtrie4_roots[vrf].entry[dst >> 16],
-					  memory_order_acquire);
+	uint32_t e =
+		atomic_load_explicit(&mtrie4_roots[vrf].entry[dst >> 16], memory_order_acquire);
 
 	if (e & MTRIE_BLOCK) {
-		e = atomic_load_explicit(
-			&mtrie4_blocks[e & MTRIE_VALUE].entry[(dst >> 8) & 0xff],
-			memory_order_acquire);
+		e = atomic_load_explicit(&mtrie4_blocks[e & MTRIE_VALUE].entry[(dst >> 8) & 0xff],
+					 memory_order_acquire);
 		if (e & MTRIE_BLOCK)
 			e = atomic_load_explicit(&mtrie4_blocks[e & MTRIE_VALUE].entry[dst & 0xff],
 						 memory_order_acquire);
@@ -80,8 +79,8 @@ static inline uint32_t mtrie4_lookup(uint32_t vrf, uint32_t dst)
 /* Worker: likewise for @dst, 16 bytes in network byte order. */
 static inline uint32_t mtrie6_lookup(uint32_t vrf, const uint8_t dst[16])
 {
-	uint32_t e = atomic_load_explicit(
-		&mtrie6_roots[vrf].entry[(uint32_t)dst[0] << 8 | dst[1]], memory_order_acquire);
+	uint32_t e = atomic_load_explicit(&mtrie6_roots[vrf].entry[(uint32_t)dst[0] << 8 | dst[1]],
+					  memory_order_acquire);
 
 	for (unsigned i = 2; e & MTRIE_BLOCK; i++)
 		e = atomic_load_explicit(&mtrie6_blocks[e & MTRIE_VALUE].entry[dst[i]],

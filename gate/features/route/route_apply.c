@@ -121,7 +121,7 @@ static int nexthops_init(struct fpm *fpm, struct err *err)
 	nexthop_buckets = calloc(nexthop_mask + 1, sizeof(*nexthop_buckets));
 	if (!nexthop_shadows || !nexthop_buckets)
 		return err_set(err, ENOMEM, "no memory for %u next hops", capacity);
-	nexthop_linux = nexthop_get(&(struct nexthop_row){ .type = NEXTHOP_LINUX });
+	nexthop_linux = nexthop_get(&(struct nexthop_row){.type = NEXTHOP_LINUX});
 	return 0;
 }
 
@@ -141,7 +141,7 @@ struct prefix {
 	struct prefix *chain;
 	struct prefix *prev, *next; /* in its fib */
 	struct candidate *first;
-	uint32_t value;  /* row in "nexthop" that the trie has for it */
+	uint32_t value; /* row in "nexthop" that the trie has for it */
 	uint16_t vrf;
 	uint8_t family;
 	uint8_t plen;
@@ -227,7 +227,7 @@ static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, con
 /* The prefix of @plen bits over @addr, NULL if there's none. */
 static struct prefix *find_over(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *addr)
 {
-	uint8_t dst[16] = { 0 };
+	uint8_t dst[16] = {0};
 
 	memcpy(dst, addr, family_bits(family) / 8);
 	mask_bits(dst, plen);
@@ -241,9 +241,9 @@ static struct mtrie_cover cover(struct fib *fibs, uint8_t family, uint32_t vrf, 
 		struct prefix *p = fibs[vrf].n[i] ? find_over(family, vrf, i, addr) : NULL;
 
 		if (p)
-			return (struct mtrie_cover){ p->value, p->plen };
+			return (struct mtrie_cover){p->value, p->plen};
 	}
-	return (struct mtrie_cover){ 0 };
+	return (struct mtrie_cover){0};
 }
 
 static struct mtrie_cover cover4(void *arg, uint32_t root, const uint8_t *addr, uint8_t plen)
@@ -337,7 +337,7 @@ static void install_below(const struct prefix *over)
 static void write_local4(uint32_t vrf)
 {
 	struct vrf_row *row = vrf_row(vrf);
-	uint32_t words[8] = { 0 };
+	uint32_t words[8] = {0};
 
 	for (unsigned bit = 0; bit < 256; bit++)
 		if (local4[vrf].n_short || local4[vrf].n[bit])
@@ -533,7 +533,8 @@ static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err
 	row = rc ? 0 : nexthop_get(&want);
 	if (!row && !rc)
 		rc = err_set(err, ENOSPC,
-			     "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, FP_MAX_NEIGHBOURS)");
+			     "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, "
+			     "FP_MAX_NEIGHBOURS)");
 	if (!row) {
 		row = nexthop_linux;
 		nexthop_shadows[row].refs++;

@@ -17,4 +17,4 @@ static int attach(const struct shm *config, const struct shm *stats, struct err 
 	return 0;
 }
 
-const struct fp_feature route_fastpath = { .attach = attach };
+const struct fp_feature route_fastpath = {.attach = attach};

@@ -19,4 +19,4 @@ struct fpc_vrf {
 };
 static_assert(sizeof(struct fpc_vrf) == 8);
 #define FPC_VRF_KEY_SIZE 4
-#define FPC_VRF_FLAGS 0x3
+#define FPC_VRF_FLAGS	 0x3

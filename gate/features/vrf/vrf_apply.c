@@ -56,4 +56,4 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 	shm_count(dir, -1);
 }
 
-const struct fpm_apply vrf_apply = { .init = init, .set = set, .del = del };
+const struct fpm_apply vrf_apply = {.init = init, .set = set, .del = del};
