@@ -49,11 +49,12 @@ def ping(
     count: int = 5,
     interval: float = 0.2,
     size: int | None = None,
-    dont_fragment: bool = False,
+    discovery: str = "",
 ) -> PingResult:
+    """Pings of `size` bytes of payload; `discovery` is ping's -M: do, dont or want."""
     argv = ["ping", "-n", "-q", "-c", str(count), "-i", str(interval), "-W", "5"]
     argv += ["-s", str(size)] if size is not None else []
-    argv += ["-M", "do"] if dont_fragment else []
+    argv += ["-M", discovery] if discovery else []
     done = host.run([*argv, address], check=False, timeout=60 + count * interval)
     return parse_ping(done.stdout + done.stderr)
 

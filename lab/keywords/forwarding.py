@@ -96,10 +96,13 @@ def trace_should_show_the_appliance(
 
 
 def port_mtu_is(port: str, mtu: int) -> None:
-    """Set a port's MTU in the appliance, as anyone would, and forget what hosts learnt of it."""
+    """Set the MTU of a port and of the hosts on its link, and forget what hosts learnt of it."""
     device = SESSION.appliance.device(port)
     SESSION.appliance.run(["ip", "link", "set", device, "mtu", str(mtu)])
+    link = SESSION.current.topology.port(port).link
     for host in SESSION.current.hosts.values():
+        if host.plan.link == link:
+            host.run(["ip", "link", "set", host.interface, "mtu", str(mtu)])
         for family in ("-4", "-6"):
             host.run(["ip", family, "route", "flush", "cache"])
 
@@ -118,11 +121,12 @@ def path_mtu_should_be_reported(source: str, destination: str, family: int, mtu:
     # The fast path hears of a new MTU a moment after Linux.
     text = proc.wait_for(told, "an ICMP error that tells the MTU", timeout=20)
     assert re.search(rf"mtu ?= ?{mtu}\b", text), f"ping wasn't told the MTU {mtu}: {text}"
-    fitting = traffic.ping(host, address, size=mtu - overhead, dont_fragment=True)
+    fitting = traffic.ping(host, address, size=mtu - overhead, discovery="do")
     assert fitting.loss == 0, f"pings of {mtu} bytes: {fitting}"
     if family == 4:
-        # Linux's path: the fast path doesn't fragment.
-        large = traffic.ping(host, address, size=1500 - overhead)
+        # Without what the host has just learnt, the appliance has to fragment.
+        host.run(["ip", "route", "flush", "cache"])
+        large = traffic.ping(host, address, size=1500 - overhead, discovery="dont")
         assert large.loss == 0, f"pings that may be fragmented: {large}"
 
 
