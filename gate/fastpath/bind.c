@@ -53,10 +53,11 @@ static int load_driver(const char *driver, struct err *err)
 	if (driver_there(driver))
 		return 0;
 	err_set(err, ENODEV, "can't load the kernel module %s", driver);
-	return err_hint(err, status == 0 ? "the module is loaded, but drives no PCI device"
-			     : !strcmp(driver, "vfio-pci")
-				     ? "the kernel lacks it"
-				     : "the kernel lacks it; vfio-pci needs an IOMMU (intel_iommu=on)");
+	return err_hint(err,
+			status == 0 ? "the module is loaded, but drives no PCI device"
+			: !strcmp(driver, "vfio-pci")
+				? "the kernel lacks it"
+				: "the kernel lacks it; vfio-pci needs an IOMMU (intel_iommu=on)");
 }
 
 static void current_driver(const char *address, char *ret, size_t size)
@@ -108,8 +109,8 @@ static int bind_port(const struct plan_port *port, struct err *err)
 		return 0;
 	if (bind_to(port->device, ""))
 		log_warn("%s is left without a driver", port->device);
-	err_set(err, -rc, "port %s: can't bind %s to %s: %s", port->name, port->device, port->driver,
-		strerror(-rc));
+	err_set(err, -rc, "port %s: can't bind %s to %s: %s", port->name, port->device,
+		port->driver, strerror(-rc));
 	return err_hint(err, "`dmesg` may tell why; it's back with the kernel's driver");
 }
 
@@ -174,8 +175,9 @@ static int reserve(const struct plan *plan, const struct system *system, struct 
 		err_set(err, ENOMEM, "too few huge pages: %lu MiB needed, memory for %lu found",
 			pages * (system->huge_page >> 20),
 			(after - before) * (system->huge_page >> 20));
-		return err_hint(err, "reserve them at boot (hugepages=%lu on the kernel's command "
-				     "line), or give fewer FP_MBUFS",
+		return err_hint(err,
+				"reserve them at boot (hugepages=%lu on the kernel's command "
+				"line), or give fewer FP_MBUFS",
 				before + pages);
 	}
 	log_info("%lu huge pages of %lu KiB reserved", pages, system->huge_page >> 10);

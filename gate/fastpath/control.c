@@ -13,8 +13,8 @@
 #include "lib/log.h"
 #include "lib/settings.h"
 
-#define PORTS_MS 100 /* between two looks at the ports */
-#define FILE_MS 10   /* and at the config file while there's no fpmd that would tell of a new one */
+#define PORTS_MS	 100 /* between two looks at the ports */
+#define FILE_MS		 10 /* and at the config file while there's no fpmd that would tell of a new one */
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 500
 
@@ -143,7 +143,7 @@ void control_init_ports(struct shm *stats)
 
 static void put_port(struct fpc_client *client, const struct rte_port *p)
 {
-	struct fpc_port port = { .port = p->fpn.id, .tap_ifindex = p->tap.ifindex };
+	struct fpc_port port = {.port = p->fpn.id, .tap_ifindex = p->tap.ifindex};
 
 	memcpy(port.mac, p->row->mac, sizeof(port.mac));
 	snprintf(port.name, sizeof(port.name), "%s", p->row->name);
@@ -289,7 +289,7 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 	client_init(&client);
 	for (int64_t ports_at = 0;;) {
 		int64_t now = milliseconds();
-		struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN } };
+		struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}};
 
 		talk(&client, paths, now);
 		if (shm_replaced(config, paths->config_shm))
@@ -302,8 +302,8 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 		if (rc)
 			break;
 
-		fds[1] = (struct pollfd){ .fd = client.fd,
-					  .events = client.fd < 0 ? 0 : client_events(&client) };
+		fds[1] = (struct pollfd){.fd = client.fd,
+					 .events = client.fd < 0 ? 0 : client_events(&client)};
 		poll(fds, 2, client.ready ? PORTS_MS : FILE_MS);
 		if (fds[0].revents & POLLIN)
 			break;

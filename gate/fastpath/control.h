@@ -14,7 +14,8 @@ int control_open_stats(struct shm *ret, const struct paths *paths, const struct 
 		       bool *ret_new, struct err *err);
 
 /* Waits for fpmd's config file and maps it. */
-int control_open_config(struct shm *ret, const struct paths *paths, int timeout_ms, struct err *err);
+int control_open_config(struct shm *ret, const struct paths *paths, int timeout_ms,
+			struct err *err);
 
 /* Fills the port_state rows of rte.ports; before the exception thread starts. */
 void control_init_ports(struct shm *stats);

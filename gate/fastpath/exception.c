@@ -18,11 +18,11 @@
 #include "fpn/vnet.h"
 #include "lib/log.h"
 
-#define BATCH 32 /* packets of one port in one turn */
+#define BATCH	     32 /* packets of one port in one turn */
 #define SEGMENTS_MAX 16
-#define POLL_RUNNING 1  /* milliseconds between looks while a worker runs, */
-#define POLL_VHOST 10   /* at most while all doze but vhost's devices must be polled, */
-#define POLL_DOZING 100 /* and otherwise; a worker or a TAP wakes it before */
+#define POLL_RUNNING 1	 /* milliseconds between looks while a worker runs, */
+#define POLL_VHOST   10	 /* at most while all doze but vhost's devices must be polled, */
+#define POLL_DOZING  100 /* and otherwise; a worker or a TAP wakes it before */
 
 static struct fp_worker own; /* for its counters only */
 static int epoll_fd;
@@ -41,7 +41,8 @@ static int add_vhost(struct rte_port *p, struct err *err)
 	fpvi_release(&p->tap);
 	snprintf(name, sizeof(name), "net_virtio_user%u", p->fpn.id);
 	snprintf(args, sizeof(args),
-		 "path=/dev/vhost-net,iface=%s,queues=1,queue_size=1024,mac=%02x:%02x:%02x:%02x:%02x:%02x",
+		 "path=/dev/"
+		 "vhost-net,iface=%s,queues=1,queue_size=1024,mac=%02x:%02x:%02x:%02x:%02x:%02x",
 		 p->tap.name, mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	rc = rte_vdev_init(name, args);
 	if (!rc)
@@ -63,7 +64,8 @@ static int add_vhost(struct rte_port *p, struct err *err)
 	if (rc) {
 		err_set(err, rc < 0 ? -rc : EIO, "port %s: vhost-net doesn't serve its TAP: %s",
 			p->tap.name, rte_strerror(-rc));
-		return err_hint(err, "set FP_TAP=queue to do without; DPDK says: %s", eal_complaint());
+		return err_hint(err, "set FP_TAP=queue to do without; DPDK says: %s",
+				eal_complaint());
 	}
 	has_vhost = true;
 	return 0;
@@ -71,7 +73,7 @@ static int add_vhost(struct rte_port *p, struct err *err)
 
 static int add_queue(const struct rte_port *p, unsigned port)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = port };
+	struct epoll_event event = {.events = EPOLLIN, .data.u32 = port};
 
 	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, p->tap.fd, &event) ? -errno : 0;
 }
@@ -79,7 +81,7 @@ static int add_queue(const struct rte_port *p, unsigned port)
 /* TAPs are open; makes what carries packets to and from them. */
 int exception_init(struct shm *stats, struct err *err)
 {
-	struct epoll_event wake = { .events = EPOLLIN, .data.u32 = UINT32_MAX };
+	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
 	uint64_t hz = rte_get_tsc_hz();
 
 	fp_worker_init(&own, (uint16_t)rte.n_workers, stats);
@@ -136,8 +138,8 @@ static bool pay(struct rte_port *p)
 
 		if (to > now)
 			return false;
-		if (atomic_compare_exchange_weak_explicit(&p->paid_until, &was, to,
-							  memory_order_relaxed, memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    &p->paid_until, &was, to, memory_order_relaxed, memory_order_relaxed))
 			return true;
 	}
 }
@@ -160,13 +162,13 @@ bool exception_put(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum 
 static bool write_packet(int fd, const struct rte_mbuf *m)
 {
 	struct virtio_net_hdr header = {};
-	struct iovec iov[1 + SEGMENTS_MAX] = { { &header, sizeof(header) } };
+	struct iovec iov[1 + SEGMENTS_MAX] = {{&header, sizeof(header)}};
 	int n = 1;
 
 	for (const struct rte_mbuf *s = m; s; s = s->next) {
 		if (n > SEGMENTS_MAX)
 			return false;
-		iov[n++] = (struct iovec){ rte_pktmbuf_mtod(s, void *), s->data_len };
+		iov[n++] = (struct iovec){rte_pktmbuf_mtod(s, void *), s->data_len};
 	}
 	return writev(fd, iov, n) >= 0;
 }
@@ -215,9 +217,9 @@ static int read_packet(int fd, struct rte_mbuf **ret)
 
 	if (!m)
 		return 0;
-	iov[0] = (struct iovec){ &header, sizeof(header) };
-	iov[1] = (struct iovec){ rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m) };
-	iov[2] = (struct iovec){ overflow, sizeof(overflow) };
+	iov[0] = (struct iovec){&header, sizeof(header)};
+	iov[1] = (struct iovec){rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m)};
+	iov[2] = (struct iovec){overflow, sizeof(overflow)};
 	n = readv(fd, iov, 3);
 	if (n <= (ssize_t)sizeof(header)) {
 		rte_pktmbuf_free(m);

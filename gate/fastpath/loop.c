@@ -49,8 +49,8 @@ static int give_tx_queues(unsigned port, struct err *err)
 			shared->port = (uint16_t)port;
 			shared->queue = (uint16_t)(i % p->n_txq);
 			snprintf(name, sizeof(name), "tx%u.%u", port, shared->queue);
-			shared->ring = rte_ring_create(name, SHARED_TX_RING, SOCKET_ID_ANY,
-						       RING_F_SC_DEQ);
+			shared->ring =
+				rte_ring_create(name, SHARED_TX_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
 			if (!shared->ring)
 				return err_set(err, ENOMEM, "no memory for transmit rings");
 		}
@@ -65,7 +65,8 @@ int loop_init(struct shm *stats, struct err *err)
 	int rc;
 
 	rte.n_workers = rte.plan->n_cores;
-	rte.workers = rte_zmalloc("workers", rte.n_workers * sizeof(*rte.workers), RTE_CACHE_LINE_SIZE);
+	rte.workers =
+		rte_zmalloc("workers", rte.n_workers * sizeof(*rte.workers), RTE_CACHE_LINE_SIZE);
 	if (!rte.workers)
 		return err_set(err, ENOMEM, "no memory for workers");
 	for (unsigned i = 0; i < rte.n_workers; i++) {
@@ -88,7 +89,7 @@ int loop_init(struct shm *stats, struct err *err)
 			/* One after the other, so that ports with few queues don't all end at worker 0. */
 			struct rte_worker *w = &rte.workers[(i + q) % rte.n_workers];
 
-			w->rx[w->n_rx++] = (struct rx_queue){ (uint16_t)i, q };
+			w->rx[w->n_rx++] = (struct rx_queue){(uint16_t)i, q};
 		}
 		rc = give_tx_queues(i, err);
 		if (rc)
@@ -101,8 +102,8 @@ int loop_init(struct shm *stats, struct err *err)
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint32_t microseconds)
 {
-	struct timespec timeout = { .tv_sec = microseconds / 1000000,
-				    .tv_nsec = microseconds % 1000000 * 1000L };
+	struct timespec timeout = {.tv_sec = microseconds / 1000000,
+				   .tv_nsec = microseconds % 1000000 * 1000L};
 
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &timeout, NULL, 0);
 }
@@ -179,7 +180,8 @@ static unsigned send_shared(const struct shared_tx *tx)
 	unsigned sent = 0;
 
 	while (sent < n) {
-		uint16_t now = rte_eth_tx_burst(tx->port, tx->queue, pkts + sent, (uint16_t)(n - sent));
+		uint16_t now =
+			rte_eth_tx_burst(tx->port, tx->queue, pkts + sent, (uint16_t)(n - sent));
 
 		if (!now)
 			break;
@@ -222,7 +224,8 @@ int loop_main(void *worker)
 		quiesce_point(row);
 
 		for (unsigned i = 0; i < w->n_rx; i++) {
-			uint16_t n = rte_eth_rx_burst(w->rx[i].port, w->rx[i].queue, pkts, FP_BURST);
+			uint16_t n =
+				rte_eth_rx_burst(w->rx[i].port, w->rx[i].queue, pkts, FP_BURST);
 
 			if (n) {
 				fp_input(&w->fp, w->rx[i].port, pkts, n);

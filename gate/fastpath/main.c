@@ -50,18 +50,14 @@ static int usage(void)
 static int parse(int argc, char **argv, struct options *ret)
 {
 	static const struct option options[] = {
-		{ "instance", required_argument, NULL, 'i' },
-		{ "env", required_argument, NULL, 'e' },
-		{ "check", no_argument, NULL, 'c' },
-		{ "bind", no_argument, NULL, 'b' },
-		{ "debug", no_argument, NULL, 'd' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{},
+		{"instance", required_argument, NULL, 'i'}, {"env", required_argument, NULL, 'e'},
+		{"check", no_argument, NULL, 'c'},	    {"bind", no_argument, NULL, 'b'},
+		{"debug", no_argument, NULL, 'd'},	    {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	    {},
 	};
 	int c;
 
-	*ret = (struct options){ .instance = INSTANCE_DEFAULT, .env = SETTINGS_PATH };
+	*ret = (struct options){.instance = INSTANCE_DEFAULT, .env = SETTINGS_PATH};
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":i:e:cbdhV", options, NULL)) >= 0) {
 		switch (c) {

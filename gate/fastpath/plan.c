@@ -20,12 +20,13 @@ static const struct {
 	uint16_t vendor;
 	uint16_t first, last; /* device numbers */
 } pci_known[] = {
-	{ 0x1af4, 0x1000, 0x1000 }, /* virtio-net, transitional */
-	{ 0x1af4, 0x1041, 0x1041 }, /* virtio-net */
-	{ 0x8086, 0x0000, 0xffff }, /* e1000, e1000e, igb, igc, ixgbe, i40e, ice and their virtual functions */
-	{ 0x15ad, 0x07b0, 0x07b0 }, /* vmxnet3 */
-	{ 0x1d0f, 0xec20, 0xec21 }, /* ena */
-	{ 0x1d0f, 0x0ec2, 0x1ec2 },
+	{0x1af4, 0x1000, 0x1000}, /* virtio-net, transitional */
+	{0x1af4, 0x1041, 0x1041}, /* virtio-net */
+	{0x8086, 0x0000,
+	 0xffff}, /* e1000, e1000e, igb, igc, ixgbe, i40e, ice and their virtual functions */
+	{0x15ad, 0x07b0, 0x07b0}, /* vmxnet3 */
+	{0x1d0f, 0xec20, 0xec21}, /* ena */
+	{0x1d0f, 0x0ec2, 0x1ec2},
 };
 
 bool plan_is_dpdk_driver(const char *driver)
@@ -174,13 +175,15 @@ static void add_virtual(struct plan *plan, const struct system *system, const ch
 	char iface[64];
 
 	if (!known_virtual(device)) {
-		struct err *err = problem(plan,
-					  "FP_PORTS: '%.60s' is neither a PCI address nor a virtual "
-					  "device",
-					  device);
+		struct err *err =
+			problem(plan,
+				"FP_PORTS: '%.60s' is neither a PCI address nor a virtual "
+				"device",
+				device);
 
-		err_hint(err, "give 0000:00:04.0 or a device such as net_af_packet0,iface=veth1; known: "
-			      "net_af_packet, net_af_xdp, net_memif, net_null, net_pcap, net_ring");
+		err_hint(err,
+			 "give 0000:00:04.0 or a device such as net_af_packet0,iface=veth1; known: "
+			 "net_af_packet, net_af_xdp, net_memif, net_null, net_pcap, net_ring");
 		return;
 	}
 	if (!name) {
@@ -238,7 +241,8 @@ static bool name_ok(struct plan *plan, const char *name)
 
 bad:
 	err_hint(problem(plan, "FP_PORTS: '%.60s' is no port name", name),
-		 "use up to 15 letters, digits, '.', '_' or '-', and none of lo, all, default, fpn0");
+		 "use up to 15 letters, digits, '.', '_' or '-', and none of lo, all, default, "
+		 "fpn0");
 	return false;
 }
 
@@ -434,8 +438,9 @@ static void plan_memory(struct plan *plan, const struct settings *settings,
 	if (settings->hugepages != SETTING_AUTO)
 		want = settings->hugepages == HUGEPAGES_YES;
 	else
-		want = plan->n_pci || for_what == PLAN_LOOK ? system->huge_total || plan->n_pci
-							    : system->huge_free >= plan->memory * MIB;
+		want = plan->n_pci || for_what == PLAN_LOOK
+			       ? system->huge_total || plan->n_pci
+			       : system->huge_free >= plan->memory * MIB;
 	plan->hugepages = want;
 	if (!want && plan->n_pci)
 		err_hint(problem(plan, "FP_HUGEPAGES=no, but port %s is a PCI device",
@@ -452,10 +457,10 @@ static void plan_memory(struct plan *plan, const struct settings *settings,
 	if (system->huge_free < need)
 		plan->huge_missing = need - system->huge_free;
 	if (plan->huge_missing && for_what == PLAN_START)
-		err_hint(problem(plan,
-				 "too few huge pages: %lu MiB are free, %u MiB needed",
+		err_hint(problem(plan, "too few huge pages: %lu MiB are free, %u MiB needed",
 				 system->huge_free / MIB, plan->memory),
-			 "`fp-rte --bind` as root reserves them, less FP_MBUFS or FP_MEMORY needs fewer%s",
+			 "`fp-rte --bind` as root reserves them, less FP_MBUFS or FP_MEMORY needs "
+			 "fewer%s",
 			 plan->n_pci ? "" : ", FP_HUGEPAGES=no does without");
 }
 
@@ -472,8 +477,8 @@ void plan_make(struct plan *ret, const struct settings *settings, const struct s
 	if (!system->has_tun)
 		err_hint(problem(ret, "/dev/net/tun is missing: ports can't appear in Linux"),
 			 "`modprobe tun`; in a container, hand the device in");
-	ret->vhost = settings->tap == SETTING_AUTO ? system->has_vhost_net
-						   : settings->tap == TAP_VHOST;
+	ret->vhost =
+		settings->tap == SETTING_AUTO ? system->has_vhost_net : settings->tap == TAP_VHOST;
 	if (ret->vhost && !system->has_vhost_net)
 		err_hint(problem(ret, "FP_TAP=vhost, but /dev/vhost-net is missing"),
 			 "`modprobe vhost_net`, or set FP_TAP=auto");
@@ -483,7 +488,8 @@ void plan_make(struct plan *ret, const struct settings *settings, const struct s
 
 		if (port->is_pci && !plan_is_dpdk_driver(port->bound))
 			err_hint(problem(ret, "port %s: PCI device %s is %s%s, not %s", port->name,
-					 port->device, port->bound[0] ? "bound to " : "bound to no driver",
+					 port->device,
+					 port->bound[0] ? "bound to " : "bound to no driver",
 					 port->bound, port->driver),
 				 "run `fp-rte --bind` as root (sluice-ports.service does at boot)");
 	}

@@ -8,15 +8,15 @@
 #include "shm/quiesce.h"
 
 #define PLAN_PROBLEMS_MAX 16
-#define PLAN_DEVICE_LEN 512
-#define PLAN_WORKERS_MAX (WORKERS_MAX - 1) /* the last row is the exception thread's */
+#define PLAN_DEVICE_LEN	  512
+#define PLAN_WORKERS_MAX  (WORKERS_MAX - 1) /* the last row is the exception thread's */
 
 struct plan_port {
 	char name[IFACE_NAME_LEN];    /* of the port and its TAP */
 	char device[PLAN_DEVICE_LEN]; /* PCI address, or virtual device with arguments */
 	bool is_pci;
 	char driver[32]; /* PCI: kernel driver to bind it to */
-	char bound[32];  /* PCI: kernel driver it's bound to now, "" for none */
+	char bound[32];	 /* PCI: kernel driver it's bound to now, "" for none */
 	const char *name_from;
 };
 
@@ -29,12 +29,13 @@ struct plan {
 	bool hugepages;
 	uint32_t memory; /* MiB */
 	uint32_t mbufs;
-	uint32_t mbuf_room; /* bytes of a packet buffer without headroom: a frame of the largest MTU */
+	uint32_t
+		mbuf_room; /* bytes of a packet buffer without headroom: a frame of the largest MTU */
 	uint32_t mtu;
 	uint16_t rx_descriptors, tx_descriptors;
 	bool vhost; /* TAPs over vhost-net, else polled TAP queues */
 	uint32_t exception_rate;
-	uint32_t idle_sleep; /* microseconds */
+	uint32_t idle_sleep;   /* microseconds */
 	uint64_t huge_missing; /* bytes of huge pages that aren't free now */
 	/* Everything that's wrong; the first is the most basic one. */
 	struct err problems[PLAN_PROBLEMS_MAX];

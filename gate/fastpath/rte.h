@@ -19,14 +19,15 @@
 #include "fpn/fpvi.h"
 
 #define EXCEPTION_RING 1024
-#define LINUX_RING 1024
+#define LINUX_RING     1024
 #define SHARED_TX_RING 1024
 
 struct rte_port {
 	struct fpn_port fpn;
 	struct fpvi tap;
 	uint16_t vhost; /* DPDK port of its virtio-user device; UINT16_MAX: TAP queue */
-	uint16_t owner; /* worker that sends Linux's packets: always the same one, so that they stay in order */
+	uint16_t
+		owner; /* worker that sends Linux's packets: always the same one, so that they stay in order */
 	struct rte_ring *to_linux;
 	struct port_state_row *row;
 	/* Exception budget: when, in TSC cycles, the packets handed over so far are paid for. Workers move it on. */
@@ -63,12 +64,13 @@ struct rte {
 	struct rte_worker *workers;
 	unsigned n_workers;
 	struct rte_mempool *linux_pool; /* for packets of Linux */
-	int wake_fd; /* eventfd: wakes the exception thread */
+	int wake_fd;			/* eventfd: wakes the exception thread */
 	_Atomic bool exception_sleeps;
 	_Atomic bool stop;
-	_Atomic bool pause;      /* workers shall hold nothing and wait */
+	_Atomic bool pause;	 /* workers shall hold nothing and wait */
 	_Atomic unsigned paused; /* workers that do */
-	uint64_t budget_cost, budget_burst; /* TSC cycles of one exception, and of all that may come at once */
+	uint64_t budget_cost,
+		budget_burst; /* TSC cycles of one exception, and of all that may come at once */
 };
 
 extern struct rte rte;

@@ -235,9 +235,9 @@ static int read_names(struct system *s, const char *root, const char *ports_file
 	snprintf(full, sizeof(full), "%s%s", root, ports_file);
 	f = fopen(full, "re");
 	if (!f)
-		return errno == ENOENT ? 0
-				       : err_set(err, errno, "can't read %s: %s", full,
-						 strerror(errno));
+		return errno == ENOENT
+			       ? 0
+			       : err_set(err, errno, "can't read %s: %s", full, strerror(errno));
 	while (fgets(line, sizeof(line), f) && s->n_names < SYSTEM_NAMES_MAX) {
 		struct system_name *name = &s->names[s->n_names];
 		char *eq = strchr(line, '=');

@@ -8,21 +8,21 @@
 
 #include "lib/err.h"
 
-#define SYSTEM_PCI_MAX 512
+#define SYSTEM_PCI_MAX	  512
 #define SYSTEM_IFACES_MAX 2048
-#define SYSTEM_CPUS_MAX 1024
-#define SYSTEM_NAMES_MAX 64
-#define PCI_ADDRESS_LEN 16 /* "0000:00:04.0" and a NUL; domains may have more digits */
-#define IFACE_NAME_LEN 16  /* IFNAMSIZ */
+#define SYSTEM_CPUS_MAX	  1024
+#define SYSTEM_NAMES_MAX  64
+#define PCI_ADDRESS_LEN	  16 /* "0000:00:04.0" and a NUL; domains may have more digits */
+#define IFACE_NAME_LEN	  16 /* IFNAMSIZ */
 
 struct system_pci {
 	char address[PCI_ADDRESS_LEN];
 	uint16_t vendor, device;
-	uint32_t class;              /* base class, subclass, interface: 0x020000 is Ethernet */
-	char driver[32];             /* kernel driver it's bound to, "" for none */
-	char iface[IFACE_NAME_LEN];  /* its interface in Linux, "" for none */
-	bool has_iommu;              /* is in an IOMMU group */
-	uint16_t vfs;                /* SR-IOV virtual functions made from it */
+	uint32_t class;		    /* base class, subclass, interface: 0x020000 is Ethernet */
+	char driver[32];	    /* kernel driver it's bound to, "" for none */
+	char iface[IFACE_NAME_LEN]; /* its interface in Linux, "" for none */
+	bool has_iommu;		    /* is in an IOMMU group */
+	uint16_t vfs;		    /* SR-IOV virtual functions made from it */
 };
 
 struct system_iface {
@@ -41,10 +41,11 @@ struct system_name {
 struct system {
 	struct system_pci pci[SYSTEM_PCI_MAX]; /* all PCI devices, in order of address */
 	struct system_iface ifaces[SYSTEM_IFACES_MAX];
-	struct system_name names[SYSTEM_NAMES_MAX]; /* of ports that were bound, from the ports file */
-	uint16_t cpus[SYSTEM_CPUS_MAX];             /* online, ascending */
+	struct system_name
+		names[SYSTEM_NAMES_MAX]; /* of ports that were bound, from the ports file */
+	uint16_t cpus[SYSTEM_CPUS_MAX];	 /* online, ascending */
 	unsigned n_pci, n_ifaces, n_names, n_cpus;
-	uint64_t huge_page; /* bytes of a default huge page; 0: none supported */
+	uint64_t huge_page;		/* bytes of a default huge page; 0: none supported */
 	uint64_t huge_total, huge_free; /* bytes in pages of all sizes */
 	bool has_tun, has_vhost_net;
 };

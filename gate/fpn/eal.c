@@ -45,7 +45,7 @@ const char *eal_complaint(void)
 
 static int log_to_us(bool debug)
 {
-	FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = take_log });
+	FILE *f = fopencookie(NULL, "w", (cookie_io_functions_t){.write = take_log});
 
 	if (!f)
 		return -errno;

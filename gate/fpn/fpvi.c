@@ -93,9 +93,10 @@ static int set_up(struct fpvi *tap, const uint8_t mac[6], unsigned mtu, struct e
 		  : 0;
 }
 
-int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu, struct err *err)
+int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu,
+	      struct err *err)
 {
-	struct fpvi tap = { .fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC) };
+	struct fpvi tap = {.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
 	int rc;
 
 	snprintf(tap.name, sizeof(tap.name), "%s", name);
@@ -182,11 +183,11 @@ int fpvi_set_carrier(const struct fpvi *tap, bool up)
 		struct rtattr attr;
 		uint8_t carrier, pad[3];
 	} request = {
-		.head = { .nlmsg_len = sizeof(request),
-			  .nlmsg_type = RTM_NEWLINK,
-			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK },
-		.info = { .ifi_index = (int)tap->ifindex },
-		.attr = { .rta_len = RTA_LENGTH(1), .rta_type = IFLA_CARRIER },
+		.head = {.nlmsg_len = sizeof(request),
+			 .nlmsg_type = RTM_NEWLINK,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+		.info = {.ifi_index = (int)tap->ifindex},
+		.attr = {.rta_len = RTA_LENGTH(1), .rta_type = IFLA_CARRIER},
 		.carrier = up,
 	};
 	struct {

@@ -12,12 +12,13 @@
 struct fpvi {
 	char name[IFNAMSIZ];
 	unsigned ifindex;
-	int fd;     /* its queue; -1: vhost has it */
+	int fd;	     /* its queue; -1: vhost has it */
 	bool is_new; /* made by this process */
 };
 
 /* Makes the TAP @name, or takes over an existing one. A new one gets @mac; an existing one keeps what Linux gave it. */
-int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu, struct err *err);
+int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu,
+	      struct err *err);
 
 /* Lets go of the queue, so that virtio-user can take it. */
 void fpvi_release(struct fpvi *tap);

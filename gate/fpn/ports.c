@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <rte_bus.h>
+#include <rte_bus_vdev.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -66,8 +66,8 @@ static void find_underlay(struct fpn_port *port)
 		return;
 	arg = strstr(port->plan->device, ",iface=");
 	if (arg)
-		snprintf(port->underlay, sizeof(port->underlay), "%.*s",
-			 (int)strcspn(arg + 7, ","), arg + 7);
+		snprintf(port->underlay, sizeof(port->underlay), "%.*s", (int)strcspn(arg + 7, ","),
+			 arg + 7);
 }
 
 static int probe(const struct plan_port *plan, unsigned id, struct err *err)
@@ -77,21 +77,24 @@ static int probe(const struct plan_port *plan, unsigned id, struct err *err)
 	int rc = 0;
 
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(plan->device, ","), plan->device);
-	if (!plan->is_pci) /* PCI devices came with rte_eal_init */
-		rc = rte_dev_probe(plan->device);
+	/* PCI devices came with rte_eal_init. rte_dev_probe would do for virtual ones, but takes 128 characters only. */
+	if (!plan->is_pci)
+		rc = rte_vdev_init(
+			name, plan->device[strlen(name)] ? plan->device + strlen(name) + 1 : "");
 	if (rc < 0)
 		return fail(err, plan, rc, "can't open");
 	if (rte_eth_dev_get_port_by_name(name, &found))
 		return fail(err, plan, ENODEV, "no DPDK driver took");
 	if (found != id)
-		return err_set(err, EPROTO, "port %s: DPDK numbers it %u, not %u", plan->name, found, id);
+		return err_set(err, EPROTO, "port %s: DPDK numbers it %u, not %u", plan->name,
+			       found, id);
 	return 0;
 }
 
 int port_open(struct fpn_port *ret, const struct plan *plan, unsigned id, struct err *err)
 {
 	const struct plan_port *p = &plan->ports[id];
-	struct fpn_port port = { .plan = p, .id = (uint16_t)id };
+	struct fpn_port port = {.plan = p, .id = (uint16_t)id};
 	struct rte_eth_conf conf = {};
 	uint16_t rxd = plan->rx_descriptors, txd = plan->tx_descriptors;
 	struct rte_eth_dev_info info;
@@ -114,14 +117,16 @@ int port_open(struct fpn_port *ret, const struct plan *plan, unsigned id, struct
 	port.n_txq = (uint16_t)RTE_MIN(plan->n_cores, info.max_tx_queues);
 
 	if (port.n_rxq > 1) {
-		conf.rx_adv_conf.rss_conf.rss_hf = (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP) &
-						   info.flow_type_rss_offloads;
+		conf.rx_adv_conf.rss_conf.rss_hf =
+			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP) &
+			info.flow_type_rss_offloads;
 		if (conf.rx_adv_conf.rss_conf.rss_hf)
 			conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 	}
 	/* A NIC takes frames of the largest MTU from the start. An interface of Linux keeps its own until it's changed. */
 	if (p->is_pci)
-		conf.rxmode.mtu = info.max_mtu && info.max_mtu < plan->mtu ? info.max_mtu : plan->mtu;
+		conf.rxmode.mtu =
+			info.max_mtu && info.max_mtu < plan->mtu ? info.max_mtu : plan->mtu;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 
 	rc = rte_eth_dev_configure(port.id, port.n_rxq, port.n_txq, &conf);

@@ -16,9 +16,10 @@ struct fpn_port {
 	const struct plan_port *plan;
 	uint16_t id;
 	uint16_t n_rxq, n_txq;
-	char driver[24];       /* of DPDK */
-	char underlay[IFNAMSIZ]; /* the interface of Linux below net_af_packet and net_af_xdp, else "" */
-	uint8_t mac[6];       /* that the device filters by */
+	char driver[24]; /* of DPDK */
+	char underlay
+		[IFNAMSIZ]; /* the interface of Linux below net_af_packet and net_af_xdp, else "" */
+	uint8_t mac[6];	    /* that the device filters by */
 	uint8_t linux_mac[6]; /* for a new TAP */
 	bool started;
 };

@@ -239,25 +239,27 @@ static void what_no_port_is_is_refused_by_name(void **state)
 	static const struct {
 		const char *ports, *text;
 	} cases[] = {
-		{ "0000:00:1f.0", "FP_PORTS: there is no PCI device 0000:00:1f.0" },
-		{ "0000:00:02.0", "FP_PORTS: PCI device 0000:00:02.0 is no network device" },
-		{ "0000:00:09.0", "FP_PORTS: no driver for PCI device 0000:00:09.0 (abcd:0001)" },
-		{ "a=00:03.0 b=0000:00:03.0", "FP_PORTS: PCI device 0000:00:03.0 stands twice" },
-		{ "a=net_null0 a=net_null1", "FP_PORTS: two ports are named 'a'" },
-		{ "a=net_null0 b=net_null0,size=64", "FP_PORTS: device 'net_null0' stands twice" },
-		{ "a=net_tap0", "FP_PORTS: 'net_tap0' is neither a PCI address nor a virtual device" },
-		{ "eth1", "FP_PORTS: 'eth1' is neither a PCI address nor a virtual device" },
-		{ "net_null0", "FP_PORTS: virtual device 'net_null0' has no name" },
-		{ "net_pcap0,iface=eth1", "FP_PORTS: virtual device 'net_pcap0,iface=eth1' has no name" },
-		{ "a234567890123456=net_null0",
-		  "FP_PORTS: port name 'a234567890123456' is longer than 15 characters" },
-		{ "a/b=net_null0", "FP_PORTS: 'a/b' is no port name" },
-		{ "..=net_null0", "FP_PORTS: '..' is no port name" },
-		{ "fpn0=net_null0", "FP_PORTS: 'fpn0' is no port name" },
-		{ "=net_null0", "FP_PORTS: '' is no port name" },
-		{ "eth0=net_null0", "port eth0: Linux has another interface of that name" },
-		{ "a=net_af_packet0", "port a: device 'net_af_packet0' names no interface" },
-		{ "a=net_af_xdp0,iface=nix", "port a: there is no interface nix in Linux" },
+		{"0000:00:1f.0", "FP_PORTS: there is no PCI device 0000:00:1f.0"},
+		{"0000:00:02.0", "FP_PORTS: PCI device 0000:00:02.0 is no network device"},
+		{"0000:00:09.0", "FP_PORTS: no driver for PCI device 0000:00:09.0 (abcd:0001)"},
+		{"a=00:03.0 b=0000:00:03.0", "FP_PORTS: PCI device 0000:00:03.0 stands twice"},
+		{"a=net_null0 a=net_null1", "FP_PORTS: two ports are named 'a'"},
+		{"a=net_null0 b=net_null0,size=64", "FP_PORTS: device 'net_null0' stands twice"},
+		{"a=net_tap0",
+		 "FP_PORTS: 'net_tap0' is neither a PCI address nor a virtual device"},
+		{"eth1", "FP_PORTS: 'eth1' is neither a PCI address nor a virtual device"},
+		{"net_null0", "FP_PORTS: virtual device 'net_null0' has no name"},
+		{"net_pcap0,iface=eth1",
+		 "FP_PORTS: virtual device 'net_pcap0,iface=eth1' has no name"},
+		{"a234567890123456=net_null0",
+		 "FP_PORTS: port name 'a234567890123456' is longer than 15 characters"},
+		{"a/b=net_null0", "FP_PORTS: 'a/b' is no port name"},
+		{"..=net_null0", "FP_PORTS: '..' is no port name"},
+		{"fpn0=net_null0", "FP_PORTS: 'fpn0' is no port name"},
+		{"=net_null0", "FP_PORTS: '' is no port name"},
+		{"eth0=net_null0", "port eth0: Linux has another interface of that name"},
+		{"a=net_af_packet0", "port a: device 'net_af_packet0' names no interface"},
+		{"a=net_af_xdp0,iface=nix", "port a: there is no interface nix in Linux"},
 	};
 
 	virtio("0000:00:03.0", "eth0");
@@ -300,11 +302,13 @@ static void ports_must_be_bound_before_the_start(void **state)
 	virtio("0000:00:04.0", "eth1");
 	huge_pages("1000\n", "1000\n");
 	make(PLAN_START);
-	assert_problem("port eth1: PCI device 0000:00:04.0 is bound to virtio-pci, not uio_pci_generic");
+	assert_problem(
+		"port eth1: PCI device 0000:00:04.0 is bound to virtio-pci, not uio_pci_generic");
 	virtio("0000:00:05.0", NULL);
 	ports("a=00:05.0");
 	make(PLAN_START);
-	assert_problem("port a: PCI device 0000:00:05.0 is bound to no driver, not uio_pci_generic");
+	assert_problem(
+		"port a: PCI device 0000:00:05.0 is bound to no driver, not uio_pci_generic");
 }
 
 static void a_machine_without_ports_is_no_mistake(void **state)
@@ -322,7 +326,8 @@ static void more_ports_than_fit_are_refused(void **state)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < 65; i++)
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%c%u=net_null%u ", 'a', i % 100, i);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%c%u=net_null%u ", 'a', i % 100,
+				      i);
 	ports(text);
 	make(PLAN_START);
 	assert_int_equal(plan.n_ports, FPC_PORT_MAX);
@@ -350,13 +355,13 @@ static void cores_are_checked(void **state)
 	static const struct {
 		const char *cores, *text;
 	} cases[] = {
-		{ "1,4", "FP_CORES: CPU 4 isn't there or not allowed" },
-		{ "1-", "FP_CORES: '1-' is no list of CPUs" },
-		{ "1,", "FP_CORES: '1,' is no list of CPUs" },
-		{ "3-1", "FP_CORES: '3-1' is no list of CPUs" },
-		{ "0-1024", "FP_CORES: '0-1024' is no list of CPUs" },
-		{ "-1", "FP_CORES: '-1' is no list of CPUs" },
-		{ "1 2", "FP_CORES: '1 2' is no list of CPUs" },
+		{"1,4", "FP_CORES: CPU 4 isn't there or not allowed"},
+		{"1-", "FP_CORES: '1-' is no list of CPUs"},
+		{"1,", "FP_CORES: '1,' is no list of CPUs"},
+		{"3-1", "FP_CORES: '3-1' is no list of CPUs"},
+		{"0-1024", "FP_CORES: '0-1024' is no list of CPUs"},
+		{"-1", "FP_CORES: '-1' is no list of CPUs"},
+		{"1 2", "FP_CORES: '1 2' is no list of CPUs"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -401,7 +406,8 @@ static void buffers_follow_ports_and_workers(void **state)
 	assert_true((uint64_t)plan.mbufs * plan.mbuf_room < (uint64_t)plan.memory << 20);
 	settings.mbufs = 4096;
 	make(PLAN_START);
-	assert_problem("FP_MBUFS=4096 is too few: the receive rings of 2 ports and 3 workers hold 6144");
+	assert_problem(
+		"FP_MBUFS=4096 is too few: the receive rings of 2 ports and 3 workers hold 6144");
 	settings.mbufs = 8192;
 	settings.memory = 64;
 	make(PLAN_START);
@@ -488,8 +494,9 @@ static void nothing_goes_without_tun(void **state)
 
 static void pci_addresses_are_read_strictly(void **state)
 {
-	static const char *const bad[] = { "", "0", "00:04", "00:04.8", "00:20.0", "0:0:04.0.0", "00:04.0x",
-					   "-1:04.0", " 00:04.0", "0000:00:04.0 ", "0000:00:04" };
+	static const char *const bad[] = {
+		"",	    "0",       "00:04",	   "00:04.8",	    "00:20.0",	 "0:0:04.0.0",
+		"00:04.0x", "-1:04.0", " 00:04.0", "0000:00:04.0 ", "0000:00:04"};
 	char address[PCI_ADDRESS_LEN];
 
 	assert_int_equal(system_parse_pci("0000:0A:1f.7", address), 0);

@@ -49,9 +49,8 @@ static void a_partial_checksum_is_finished(void **state)
 {
 	srandom(1);
 	for (size_t len = 42; len < 300; len++) {
-		struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-						 .csum_start = 34,
-						 .csum_offset = 6 };
+		struct virtio_net_hdr header = {
+			.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 6};
 		/* UDP in IPv4; the checksum field holds the pseudo header's sum, as Linux leaves it. */
 		uint8_t frame[300], pseudo[12 + 300];
 		size_t udp = len - 34;
@@ -73,9 +72,8 @@ static void a_partial_checksum_is_finished(void **state)
 
 static void a_sum_of_zero_is_sent_as_ones(void **state)
 {
-	struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-					 .csum_start = 14,
-					 .csum_offset = 2 };
+	struct virtio_net_hdr header = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 14, .csum_offset = 2};
 	uint8_t frame[18] = {};
 
 	put16(frame + 14, 0xffff);
@@ -85,9 +83,8 @@ static void a_sum_of_zero_is_sent_as_ones(void **state)
 
 static void bytes_in_front_of_the_start_do_not_count(void **state)
 {
-	struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-					 .csum_start = 14,
-					 .csum_offset = 0 };
+	struct virtio_net_hdr header = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 14, .csum_offset = 0};
 	uint8_t frame[17];
 
 	memset(frame, 0xee, 14);
@@ -102,14 +99,14 @@ static void a_start_or_field_outside_the_frame_is_refused(void **state)
 		uint16_t start, offset;
 		bool ok;
 	} cases[] = {
-		{ 14, 48, true }, { 14, 49, false },	  { 63, 0, false },	  { 62, 0, true },
-		{ 65, 0, false }, { 0xffff, 0xffff, false }, { 0, 0xffff, false },
+		{14, 48, true}, {14, 49, false},	 {63, 0, false},     {62, 0, true},
+		{65, 0, false}, {0xffff, 0xffff, false}, {0, 0xffff, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-						 .csum_start = cases[i].start,
-						 .csum_offset = cases[i].offset };
+		struct virtio_net_hdr header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+						.csum_start = cases[i].start,
+						.csum_offset = cases[i].offset};
 		/* Its own allocation, so that the sanitizer sees a read beyond it. */
 		uint8_t *frame = calloc(1, 64);
 
@@ -121,7 +118,7 @@ static void a_start_or_field_outside_the_frame_is_refused(void **state)
 
 static void segmentation_is_refused(void **state)
 {
-	struct virtio_net_hdr header = { .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1400 };
+	struct virtio_net_hdr header = {.gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 1400};
 	uint8_t frame[64] = {};
 
 	assert_false(vnet_finish(&header, frame, sizeof(frame)));
