@@ -56,8 +56,10 @@ where: ## list all that belongs to FEATURE=name
 new-feature: ## start FEATURE=name: its folders, its line in features.def
 	@image/tools/new-feature "$(FEATURE)"
 
-bench: release ## cycles per packet on this machine, into build/bench
-	@$(ENTER) python3 tests/bench/forwarding.py
+bench: ## cycles per packet beside grout and testpmd, into build/bench; BENCH="--rounds 3 --case ipv4-4096"
+	@export SLUICE_TREE=$$(image/tools/build bench); \
+	$(ENTER) image/tools/compile bench; \
+	$(ENTER) env PYTHONPATH=.:build/bench-sid/python python3 -m tests.bench.forwarding $(BENCH)
 
 fuzz: ## run each fuzz target for SECONDS=60
 	@$(ENTER) image/tools/fuzz "$(SECONDS)"

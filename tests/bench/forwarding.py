@@ -8,6 +8,7 @@ Results: a table, build/bench/forwarding.json and forwarding.png.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ TOP = Path(__file__).resolve().parents[2]
 RESULTS = TOP / "build/bench"
 WARM_SECONDS = 0.3
 ROUND_SECONDS = 1.0
+HUGE_PAGES = 4096  # of 2 MiB: packets of four devices in the case with the most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,20 @@ def one_round(dut: Dut) -> float:
     for pid in dut.pids():
         os.kill(pid, signal.SIGSTOP)
     return (last - first) / max(end[task] - start.get(task, 0) for task in end)
+
+
+@contextlib.contextmanager
+def huge_pages(least: int) -> Iterator[None]:
+    """Have at least that many 2 MiB pages reserved meanwhile."""
+    path = Path("/proc/sys/vm/nr_hugepages")
+    before = int(path.read_text())
+    path.write_text(str(max(before, least)))
+    try:
+        if int(path.read_text()) < least:
+            sys.exit(f"error: {path} stays below {least}\nhint: free memory on this machine")
+        yield
+    finally:
+        path.write_text(str(before))
 
 
 def run_case(case: Case, duts: list[Dut], rounds: int, hz: float, dpdk: str) -> list[Row]:
@@ -167,7 +184,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--case", action="append", help="only this case; may stand often")
     parser.add_argument("--dut", action="append", help="only this device; may stand often")
-    parser.add_argument("--build", type=Path, default=TOP / "build/bench-release")
+    parser.add_argument("--build", type=Path, default=TOP / "build/bench-sid")
     args = parser.parse_args()
 
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -182,8 +199,10 @@ def main() -> int:
     ]
     duts = [dut for dut in duts if not args.dut or dut.name in args.dut]
     rows: list[Row] = []
-    for case in CASES:
-        if not args.case or case.name in args.case:
+    with huge_pages(HUGE_PAGES):
+        for case in CASES:
+            if args.case and case.name not in args.case:
+                continue
             rows += run_case(case, duts, args.rounds, tsc_hz(), dpdk)
     print(f"DPDK {dpdk}, load {os.getloadavg()[0]:.1f}, one worker")
     print(table(rows))
