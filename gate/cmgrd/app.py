@@ -210,7 +210,7 @@ class Daemon:
             RUN / instance / "fpc.sock",
             order=by_number,
             describe=lambda number, key: by_number[number].describe(key, None),
-            on_synced=lambda count: notify(f"STATUS=in sync with fpmd, {count} objects"),
+            on_synced=self.synced,
         )
 
     async def run(self) -> None:
@@ -230,6 +230,14 @@ class Daemon:
                 self.follower.wake.set()
         finally:
             self.follower.close()
+
+    def synced(self, count: int) -> None:
+        """Say so in `systemctl status cmgrd`, with how often that was needed because of a loss."""
+        counts = self.core.counts
+        notify(
+            f"STATUS=in sync with fpmd, {count} objects;"
+            f" {counts['lost']} losses repaired, {counts['malformed']} malformed messages"
+        )
 
     def resync(self) -> None:
         """SIGHUP: as if every message had been lost."""
