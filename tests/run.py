@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run the tests of one or all levels, from cheap to real, and say what ran, what failed and what was left out.
 
-Runs inside the tools tree, from the top of the checkout (`make test`). C unit tests run from the sanitizers' build. Results
-are kept as JUnit files in build/test.
+Runs inside the tools tree, from the top of the checkout (`make test`). C unit tests run from the
+sanitizers' build. Results are kept as JUnit files in build/test.
 """
 
 import argparse
@@ -52,7 +52,10 @@ def run_c_units(feature: str, count: Count) -> None:
     """Run the cmocka programs of build/asan."""
     subprocess.run(["image/tools/compile", "asan"], cwd=TOP, check=True)
     listed = subprocess.run(
-        ["meson", "introspect", "--tests", "build/asan"], cwd=TOP, check=True, stdout=subprocess.PIPE
+        ["meson", "introspect", "--tests", "build/asan"],
+        cwd=TOP,
+        check=True,
+        stdout=subprocess.PIPE,
     )
     names = [
         test["name"]
@@ -86,7 +89,9 @@ def run_pytest(level: str, feature: str, count: Count) -> None:
     junit = RESULTS / f"{level}.xml"
     junit.unlink(missing_ok=True)
     command = pytest_command(level, feature, junit)
-    env = dict(os.environ, PYTHONPATH=f"{TOP}/build/dev/python:{TOP}", SLUICE_BUILD=f"{TOP}/build/dev")
+    env = dict(
+        os.environ, PYTHONPATH=f"{TOP}/build/dev/python:{TOP}", SLUICE_BUILD=f"{TOP}/build/dev"
+    )
     if level == "vm":
         command = ["python3", "-m", "lab", "vm", "--", *command]
     done = subprocess.run(command, cwd=TOP, env=env)
@@ -102,7 +107,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--level", default="all", choices=("all", *LEVELS))
     parser.add_argument("--feature", default="", help="only the tests in tests/FEATURE")
-    parser.add_argument("--vm", default="1", help="0: leave out the tests that need the appliance VM")
+    parser.add_argument(
+        "--vm", default="1", help="0: leave out the tests that need the appliance VM"
+    )
     args = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
 

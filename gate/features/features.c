@@ -6,7 +6,7 @@
 #include "shm/quiesce.h"
 
 #define FEATURE_ADDRESS(name) &name##_feature,
-const struct feature *const features[] = { FEATURES(FEATURE_ADDRESS) };
+const struct feature *const features[] = {FEATURES(FEATURE_ADDRESS)};
 const unsigned n_features = sizeof(features) / sizeof(features[0]);
 
 const struct feature *feature_find(uint16_t id)
@@ -41,9 +41,9 @@ unsigned feature_config_tables(struct shm_table_desc *ret, const struct settings
 unsigned feature_stats_tables(struct shm_table_desc *ret, const struct settings *settings)
 {
 	static const struct feature_table shared[] = {
-		{ { "worker", 1, sizeof(struct worker_row), WORKERS_MAX } },
-		{ { "worker_reason", 1, sizeof(struct worker_reason_row), WORKERS_MAX } },
-		{ { "reason", 1, sizeof(struct reason_row), REASONS_MAX } },
+		{{"worker", 1, sizeof(struct worker_row), WORKERS_MAX}},
+		{{"worker_reason", 1, sizeof(struct worker_reason_row), WORKERS_MAX}},
+		{{"reason", 1, sizeof(struct reason_row), REASONS_MAX}},
 	};
 	unsigned n = add(ret, 0, shared, 3, settings);
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 struct err {
-	int code;       /* positive errno; 0: no error */
+	int code;	/* positive errno; 0: no error */
 	char text[240]; /* what is wrong, naming the object, file or value */
 	char hint[200]; /* what the user can do, or "" */
 };

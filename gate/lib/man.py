@@ -14,8 +14,8 @@ fast\-path.env \- cores, ports and memory of the fast path
 .SH SYNOPSIS
 .I /etc/sluice/fast\-path.env
 .SH DESCRIPTION
-Lines of the form KEY=VALUE, as in systemd's EnvironmentFile; lines that begin with # or ; are comments. Each setting may
-be
+Lines of the form KEY=VALUE, as in systemd's EnvironmentFile; lines that begin with # or ; are comments.
+Each setting may be
 .BR auto ,
 which is also what a missing one means; the file itself may be missing.
 .B fp\-rte \-\-check

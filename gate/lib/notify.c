@@ -10,7 +10,7 @@
 
 void notify_systemd(const char *state)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	const char *path = getenv("NOTIFY_SOCKET");
 	int fd;
 

@@ -4,17 +4,18 @@
 
 #include "lib/err.h"
 
-#define INSTANCE_DEFAULT "main"
+#define INSTANCE_DEFAULT  "main"
 #define INSTANCE_NAME_MAX 32 /* with the final NUL */
-#define PATH_LEN 128
+#define PATH_LEN	  128
 
 struct paths {
 	char instance[INSTANCE_NAME_MAX];
-	char run_dir[PATH_LEN];    /* /run/sluice/<instance> */
+	char run_dir[PATH_LEN];	   /* /run/sluice/<instance> */
 	char fpc_socket[PATH_LEN]; /* <run_dir>/fpc.sock: fpmd listens */
 	char rte_lock[PATH_LEN];   /* <run_dir>/fp-rte.lock: held (flock) by the living fp-rte */
 	char fpmd_lock[PATH_LEN];  /* <run_dir>/fpmd.lock: likewise */
-	char ports_file[PATH_LEN]; /* <run_dir>/ports: what `fp-rte --bind` bound, NAME=PCI a line */
+	char ports_file
+		[PATH_LEN]; /* <run_dir>/ports: what `fp-rte --bind` bound, NAME=PCI a line */
 	char config_shm[PATH_LEN]; /* /dev/shm/sluice.<instance>: fpmd writes */
 	char stats_shm[PATH_LEN];  /* /dev/shm/sluice.<instance>.stats: fp-rte writes */
 };

@@ -17,7 +17,7 @@ static const struct setting {
 	size_t offset;
 } table[] = {
 #define SETTING(field, name, kind, min, max, help)                                                 \
-	{ name, kind, min, max, help, offsetof(struct settings, field) },
+	{name, kind, min, max, help, offsetof(struct settings, field)},
 #include "lib/settings.def"
 #undef SETTING
 };

@@ -7,17 +7,17 @@
 
 #include "lib/err.h"
 
-#define SETTINGS_PATH "/etc/sluice/fast-path.env"
-#define SETTING_AUTO UINT32_MAX /* a NUMBER or CHOICE that says auto */
+#define SETTINGS_PATH	 "/etc/sluice/fast-path.env"
+#define SETTING_AUTO	 UINT32_MAX /* a NUMBER or CHOICE that says auto */
 #define SETTING_TEXT_MAX 1024
 
 struct settings {
 #define NUMBER uint32_t
 #define CHOICE uint32_t /* 0 for the first choice, ... */
-#define TEXT char
+#define TEXT   char
 #define SETTING_DIM_NUMBER
 #define SETTING_DIM_CHOICE
-#define SETTING_DIM_TEXT [SETTING_TEXT_MAX] /* "" for auto */
+#define SETTING_DIM_TEXT			   [SETTING_TEXT_MAX] /* "" for auto */
 #define SETTING(field, name, kind, min, max, help) kind field SETTING_DIM_##kind;
 #include "lib/settings.def"
 #undef SETTING

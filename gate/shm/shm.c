@@ -13,7 +13,7 @@
 #define ROW_ALIGN 64
 /* Tables start on pages of their own, large ones on huge page boundaries so that MADV_HUGEPAGE can serve them. */
 #define TABLE_ALIGN 4096
-#define HUGE_ALIGN (2UL << 20)
+#define HUGE_ALIGN  (2UL << 20)
 
 static uint64_t align_up(uint64_t v, uint64_t to)
 {
@@ -72,7 +72,7 @@ int shm_create(struct shm *ret, const char *path, const struct shm_table_desc *t
 	}
 	atomic_thread_fence(memory_order_release);
 	h->magic = SHM_MAGIC;
-	*ret = (struct shm){ .header = h, .ino = st.st_ino, .writable = true };
+	*ret = (struct shm){.header = h, .ino = st.st_ino, .writable = true};
 	return 0;
 
 fail:
@@ -86,7 +86,7 @@ static int check_layout(const struct shm_header *h, const char *path,
 			const struct shm_table_desc *tables, unsigned n, struct err *err)
 {
 	for (unsigned i = 0; i < n; i++) {
-		const struct shm *shm = &(struct shm){ .header = (struct shm_header *)h };
+		const struct shm *shm = &(struct shm){.header = (struct shm_header *)h};
 		const struct shm_table_dir *d = shm_find(shm, tables[i].name);
 
 		if (!d) {
@@ -146,7 +146,7 @@ int shm_attach(struct shm *ret, const char *path, bool writable,
 		munmap(h, (size_t)st.st_size);
 		return rc;
 	}
-	*ret = (struct shm){ .header = h, .ino = st.st_ino, .writable = writable };
+	*ret = (struct shm){.header = h, .ino = st.st_ino, .writable = writable};
 	return 0;
 }
 

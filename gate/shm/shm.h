@@ -18,7 +18,7 @@
 
 #include "lib/err.h"
 
-#define SHM_MAGIC 0x65636975'6c530001ULL /* "Sluice", file format 1 */
+#define SHM_MAGIC      0x65636975'6c530001ULL /* "Sluice", file format 1 */
 #define SHM_TABLE_NAME 24
 #define SHM_MAX_TABLES 64
 
@@ -35,7 +35,7 @@ struct shm_table_dir {
 	uint32_t version;
 	uint32_t row_size;
 	uint32_t capacity;
-	_Atomic uint32_t used;      /* rows in use now */
+	_Atomic uint32_t used;	    /* rows in use now */
 	_Atomic uint32_t used_most; /* and at the most since creation */
 	uint32_t pad;
 	uint64_t offset; /* of row 0 from the start of the file, multiple of 64 */
@@ -44,7 +44,7 @@ static_assert(sizeof(struct shm_table_dir) == 56);
 
 struct shm_header {
 	uint64_t magic; /* written last by shm_create */
-	uint64_t size;  /* of the file, bytes */
+	uint64_t size;	/* of the file, bytes */
 	uint32_t n_tables;
 	uint32_t writer_pid;
 	uint64_t created; /* CLOCK_REALTIME, nanoseconds: tells two files of one instance apart */
@@ -55,7 +55,7 @@ struct shm_header {
 
 struct shm {
 	struct shm_header *header; /* the mapping; read-only for readers */
-	uint64_t ino;              /* of the mapped file, to see that another one took its place */
+	uint64_t ino;		   /* of the mapped file, to see that another one took its place */
 	bool writable;
 };
 

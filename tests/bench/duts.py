@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The devices under test: one process (group) each, packets from a pcap file without end in, nothing out.
+"""The devices under test: one process (group) each, packets from a pcap file without end in, none out.
 
-A device is started and filled once per case and then stopped with SIGSTOP; a round lets one run at a time. Worker threads
-are pinned to one CPU, everything else to another.
+A device is started and filled once per case and then stopped with SIGSTOP; a round lets one run at a
+time. Worker threads are pinned to one CPU, everything else to another.
 """
 
 import contextlib
 import ipaddress
 import json
-import os
 import re
 import shutil
 import signal
@@ -27,7 +26,7 @@ MAC = PEER_MAC.hex(":")
 PORT_MAC_TEXT = PORT_MAC.hex(":")
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """The device can't be measured here; the text says why."""
 
 
@@ -37,7 +36,7 @@ class Dut(Protocol):
     name: str
 
     def start(self, case: Case, pcap: Path) -> None:
-        """Start it and give it the case's routes; raise Unavailable."""
+        """Start it and give it the case's routes; raise UnavailableError."""
 
     def packets(self) -> int:
         """Return how many packets it has sent (or received, where it only moves them) so far."""
@@ -51,15 +50,17 @@ class Dut(Protocol):
 
 def address_text(case: Case, address: int) -> str:
     """Return an address as text."""
-    return str(ipaddress.IPv4Address(address) if case.family == 4 else ipaddress.IPv6Address(address))
+    return str(
+        ipaddress.IPv4Address(address) if case.family == 4 else ipaddress.IPv6Address(address)
+    )
 
 
 def wait_for(what: str, ready: Callable[[], bool], seconds: float = START_SECONDS) -> None:
-    """Poll ready() until it is true; raise Unavailable naming what, after seconds."""
+    """Poll ready() until it is true; raise UnavailableError naming what, after seconds."""
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
-            raise Unavailable(f"{what} took more than {seconds:.0f} s")
+            raise UnavailableError(f"{what} took more than {seconds:.0f} s")
         time.sleep(0.1)
 
 
@@ -88,14 +89,26 @@ class Testpmd:
     def start(self, case: Case, pcap: Path) -> None:
         """Start testpmd; the case's routes mean nothing to it."""
         if not shutil.which("dpdk-testpmd"):
-            raise Unavailable("dpdk-testpmd isn't installed")
+            raise UnavailableError("dpdk-testpmd isn't installed")
         mbufs = 16384 + 2 * case.destinations
-        command = ["stdbuf", "-oL", "dpdk-testpmd", "-l", f"{CONTROL_CPU},{WORKER_CPU}", "--no-pci", "--in-memory"]
+        command = [
+            "stdbuf",
+            "-oL",
+            "dpdk-testpmd",
+            "-l",
+            f"{CONTROL_CPU},{WORKER_CPU}",
+            "--no-pci",
+            "--in-memory",
+        ]
         command += [f"--vdev=net_pcap0,rx_pcap={pcap},infinite_rx=1", "--vdev=net_null1,no-rx=1"]
         command += ["--", "-i", "--nb-cores=1", f"--forward-mode={self.mode}"]
         command += [f"--total-num-mbufs={mbufs}", "--no-lsc-interrupt", "--burst=64"]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self._tell("set promisc all on\nstart")
         self.packets()
@@ -106,7 +119,9 @@ class Testpmd:
             self.process.stdin.write(commands + "\n")
             self.process.stdin.flush()
         except OSError as error:
-            raise Unavailable(f"dpdk-testpmd ended with status {self.process.poll()}") from error
+            raise UnavailableError(
+                f"dpdk-testpmd ended with status {self.process.poll()}"
+            ) from error
 
     def packets(self) -> int:
         """Return the packets received from the pcap port."""
@@ -117,7 +132,7 @@ class Testpmd:
             found = re.search(r"RX-packets: (\d+)", line) or found
             if found and "####" in line:
                 return int(found[1])
-        raise Unavailable(f"dpdk-testpmd ended with status {self.process.poll()}")
+        raise UnavailableError(f"dpdk-testpmd ended with status {self.process.poll()}")
 
     def pids(self) -> list[int]:
         """Return testpmd's process."""
@@ -148,18 +163,17 @@ class Grout:
             timeout=timeout,
         )
         if done.returncode:
-            raise Unavailable(f"grcli: {done.stdout.strip().splitlines()[-1:]}")
+            raise UnavailableError(f"grcli: {done.stdout.strip().splitlines()[-1:]}")
         return done.stdout
 
     def start(self, case: Case, pcap: Path) -> None:
         """Start grout polling, with one worker, and add the routes through one next hop with a static MAC."""
         if not shutil.which("grout"):
-            raise Unavailable("grout isn't installed")
+            raise UnavailableError("grout isn't installed")
         self.socket.unlink(missing_ok=True)
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                ["taskset", "-c", f"{CONTROL_CPU},{WORKER_CPU}", "grout", "-s", str(self.socket)]
-                + ["-M", ":0", "-p"],
+                f"taskset -c {CONTROL_CPU},{WORKER_CPU} grout -s {self.socket} -M :0 -p".split(),
                 stdout=log,
                 stderr=log,
                 text=True,
@@ -177,7 +191,10 @@ class Grout:
             commands += ["address add 192.0.2.1/24 iface p0", "address add 203.0.113.1/24 iface p1"]
             gateway = "203.0.113.2"
         else:
-            commands += ["address add 2001:db9::1/64 iface p0", "address add 2001:db9:1::1/64 iface p1"]
+            commands += [
+                "address add 2001:db9::1/64 iface p0",
+                "address add 2001:db9:1::1/64 iface p1",
+            ]
             gateway = "2001:db9:1::2"
         commands.append(f"nexthop add l3 iface p1 id 45 address {gateway} mac {MAC}")
         commands += [
@@ -191,7 +208,7 @@ class Grout:
         for row in json.loads(self._cli(["interface stats"], 10).strip() or "[]"):
             if row["interface"] == "p1":
                 return int(row["tx_packets"])
-        raise Unavailable("grout shows no statistics of p1")
+        raise UnavailableError("grout shows no statistics of p1")
 
     def pids(self) -> list[int]:
         """Return grout's process."""
@@ -201,4 +218,4 @@ class Grout:
         """End grout."""
         stop_process(self.process)
         with contextlib.suppress(OSError):
-            os.unlink(self.socket)
+            self.socket.unlink()

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.bench.duts import Dut, Grout, Testpmd, Unavailable
+from tests.bench.duts import Dut, Grout, Testpmd, UnavailableError
 from tests.bench.sluice import Sluice
 from tests.bench.traffic import CASES, Case, pcap_for
 
@@ -110,7 +110,7 @@ def run_case(case: Case, duts: list[Dut], rounds: int, hz: float, dpdk: str) -> 
             progress(f"{case.name}: starting {dut.name}")
             try:
                 dut.start(case, pcap)
-            except Unavailable as why:
+            except UnavailableError as why:
                 progress(f"{case.name}: {dut.name} left out: {why}")
                 dut.stop()
                 continue

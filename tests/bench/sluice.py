@@ -9,12 +9,13 @@ from pathlib import Path
 
 from sluice.fpc import Connection, FpcError, Role, Verb, decode, encode
 from sluice.shm import Tables
+
 from tests.bench.duts import (
     CONTROL_CPU,
     MAC,
     PORT_MAC_TEXT,
     WORKER_CPU,
-    Unavailable,
+    UnavailableError,
     address_text,
     stop_process,
     wait_for,
@@ -69,7 +70,7 @@ class Sluice:
 
         def ports_there() -> bool:
             if rte.poll() is not None:
-                raise Unavailable(self._log("fp-rte"))
+                raise UnavailableError(self._log("fp-rte"))
             return len(self._ports()) == 2
 
         wait_for("fp-rte's start", ports_there, 60)
@@ -139,12 +140,12 @@ class Sluice:
             self.insert_fpmd_seconds = self._fpmd_cpu() - cpu
 
     def _check_forwarding(self) -> None:
-        """Raise Unavailable unless nearly all packets are sent: rates of dropped ones would be a lie."""
+        """Raise UnavailableError unless nearly all packets are sent: rates of dropped ones would be a lie."""
         before = self._counts()
         time.sleep(0.5)
         received, forwarded = (now - then for now, then in zip(self._counts(), before, strict=True))
         if forwarded < received * 0.99:
-            raise Unavailable(f"only {forwarded} of {received} packets were forwarded")
+            raise UnavailableError(f"only {forwarded} of {received} packets were forwarded")
 
     def _counts(self) -> tuple[int, int]:
         rows = Tables(INSTANCE).rows("iface_stats")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The frames of the forwarding benchmark, as pcap files, and the destinations they go to.
 
-Destinations are drawn with a fixed seed, so every device sees the same packets. IPv4 uses 198.18.0.0/15 (RFC 2544) or, for
-a million routes, /24 prefixes from 16.0.0.0 on; IPv6 uses 2001:db8::/32 (RFC 3849).
+Destinations are drawn with a fixed seed, so every device sees the same packets. IPv4 uses 198.18.0.0/15
+(RFC 2544) or, for a million routes, /24 prefixes from 16.0.0.0 on; IPv6 uses 2001:db8::/32 (RFC 3849).
 """
 
 import random

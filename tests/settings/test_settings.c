@@ -46,9 +46,9 @@ static void auto_takes_a_value_back(void **state)
 	struct settings s;
 
 	settings_init(&s);
-	assert_int_equal(parse(&s, "FP_PORTS=x=net_null0\nFP_PORTS=auto\nFP_TAP=vhost\nFP_TAP=auto\n",
-			       NULL),
-			 0);
+	assert_int_equal(
+		parse(&s, "FP_PORTS=x=net_null0\nFP_PORTS=auto\nFP_TAP=vhost\nFP_TAP=auto\n", NULL),
+		0);
 	assert_string_equal(s.ports, "");
 	assert_int_equal(s.tap, SETTING_AUTO);
 }
@@ -58,17 +58,17 @@ static void a_bad_line_is_named_and_changes_nothing(void **state)
 	static const struct {
 		const char *text, *error;
 	} cases[] = {
-		{ "FP_MBUFS=4096\nFP_TAP=kni\n", "f:2: FP_TAP=kni is none of its values" },
-		{ "FP_MBUFS=99\n", "f:1: FP_MBUFS=99 is no number from 1024 to 16777216" },
-		{ "FP_MBUFS=4k\n", "f:1: FP_MBUFS=4k is no number from 1024 to 16777216" },
-		{ "FP_MBUFS=99999999999999999999999\n",
-		  "f:1: FP_MBUFS=99999999999999999999999 is no number from 1024 to 16777216" },
-		{ "FP_MBUFS=\n", "f:1: FP_MBUFS= is no number from 1024 to 16777216" },
-		{ "\n\nFP_SPEED=9\n", "f:3: unknown setting FP_SPEED" },
-		{ "FP_PORTS=\"a\n", "f:1: FP_PORTS has a quote too many or too few" },
-		{ "FP_PORTS=a\"b\n", "f:1: FP_PORTS has a quote too many or too few" },
-		{ "hello\n", "f:1: no KEY=VALUE line" },
-		{ "=1\n", "f:1: no KEY=VALUE line" },
+		{"FP_MBUFS=4096\nFP_TAP=kni\n", "f:2: FP_TAP=kni is none of its values"},
+		{"FP_MBUFS=99\n", "f:1: FP_MBUFS=99 is no number from 1024 to 16777216"},
+		{"FP_MBUFS=4k\n", "f:1: FP_MBUFS=4k is no number from 1024 to 16777216"},
+		{"FP_MBUFS=99999999999999999999999\n",
+		 "f:1: FP_MBUFS=99999999999999999999999 is no number from 1024 to 16777216"},
+		{"FP_MBUFS=\n", "f:1: FP_MBUFS= is no number from 1024 to 16777216"},
+		{"\n\nFP_SPEED=9\n", "f:3: unknown setting FP_SPEED"},
+		{"FP_PORTS=\"a\n", "f:1: FP_PORTS has a quote too many or too few"},
+		{"FP_PORTS=a\"b\n", "f:1: FP_PORTS has a quote too many or too few"},
+		{"hello\n", "f:1: no KEY=VALUE line"},
+		{"=1\n", "f:1: no KEY=VALUE line"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
