@@ -24,7 +24,7 @@ TYPES = {
 
 def shown(*words: str) -> list[dict[str, Any]]:
     done = subprocess.run(["ip", "-j", *words], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout or "[]")  # type: ignore[no-any-return]
+    return json.loads(done.stdout or "[]")
 
 
 def prefix(text: str, family: int) -> str:
