@@ -16,16 +16,16 @@ import collections
 import os
 import struct
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.netns import ip_batch
+from tests.differential.generate import IPV4, IPV6, Made, World, frames, hexdump
 from tests.lib.fastpath import Counters
 from tests.lib.frames import Wire, write_pcap
 from tests.lib.rig import LEFT, NET4, NET6, RIGHT, SIDES, Driver, Rig, Side
-from tests.packet.generate import IPV4, IPV6, Made, World, frames, hexdump
 
 BATCH = 300
 MTU_RIGHT = 1400
@@ -282,20 +282,6 @@ def compare(linux: dict[str, list[bytes]], fast_path: dict[str, list[bytes]]) ->
         difference.only_linux += [(wire, f) for f in (off - on).elements()]
         difference.only_fast_path += [(wire, f) for f in (on - off).elements()]
     return difference
-
-
-@contextmanager
-def unlimited_errors() -> Iterator[None]:
-    """Without the limit that only the whole machine has: how often Linux tells one sender that
-    there's no route.
-    """
-    cost = Path("/proc/sys/net/ipv4/route/error_cost")
-    before = cost.read_text()
-    cost.write_text("0")
-    try:
-        yield
-    finally:
-        cost.write_text(before)
 
 
 # --- a run

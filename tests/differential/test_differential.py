@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import EVIDENCE
+from tests.differential.generate import IPV4, IPV6
 from tests.differential.harness import (
     DiffRig,
     asked_count,
@@ -18,10 +19,9 @@ from tests.differential.harness import (
     batch,
     compare,
     run,
-    unlimited_errors,
 )
+from tests.lib.limits import unlimited_errors
 from tests.lib.rig import Driver
-from tests.packet.generate import IPV4, IPV6
 
 pytestmark = pytest.mark.functional
 

@@ -23,10 +23,11 @@ def rigs() -> Iterator[Callable[..., Rig]]:
         def make(name: str, driver: Driver = Driver.AF_XDP, **settings: str) -> Rig:
             key = f"{name}-{driver}"
             if key not in made:
-                # Of this process alone: another run's rig may be up. Logs of a failure are copied.
+                # Of this process alone: another run's rig may be up.
                 work = EVIDENCE / "rigs" / f"{key}-{os.getpid()}"
-                stack.callback(shutil.rmtree, work, ignore_errors=True)
                 rig = stack.enter_context(Rig(work, driver=driver, settings=settings))
+                # Logs of a failed test are copied; those of a rig that didn't come up stay.
+                stack.callback(shutil.rmtree, work, ignore_errors=True)
                 rig.resolve()
                 made[key] = rig
             return made[key]

@@ -13,7 +13,7 @@ names, MAC addresses, configuration.
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +26,7 @@ from lab.errors import LabError
 from lab.proc import Completed, run, wait_for
 from tests.lib.daemon import Daemon
 from tests.lib.fastpath import FastPath
+from tests.lib.ping import echo
 
 ROUTER_SYSCTLS = {
     "net.ipv4.ip_forward": "1",
@@ -172,6 +173,11 @@ class Rig:
             self.configure()
             if self.on:
                 self.wait_for_configuration()
+        except Exception:
+            with suppress(Exception):
+                self.collect(self.work)
+            self.stack.close()
+            raise
         except BaseException:
             self.stack.close()
             raise
@@ -424,13 +430,6 @@ def wait_for_counters[T](read: Callable[[], T], enough: Callable[[T], bool]) -> 
     return last[0]
 
 
-def ping(
-    node: Node, address: str, *, count: int = 5, wait: float = 2, options: Sequence[str] = ()
-) -> int:
-    """Ping; returns how many answers came."""
-    argv = ["ping", "-n", "-q", "-c", str(count), "-i", "0.02", "-W", str(wait), *options, address]
-    text = node.run(*argv, check=False, timeout=60 + count * wait).stdout
-    for word, after in itertools.pairwise(text.replace(",", "").split()):
-        if after == "received":
-            return int(word)
-    return 0
+def ping(node: Node, address: str, *, count: int = 5, wait: float = 3, size: int = 56) -> int:
+    """Echo requests from a node; returns how many were answered."""
+    return echo(node.namespace, address, count=count, wait=wait, size=size)

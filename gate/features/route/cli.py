@@ -43,6 +43,10 @@ class Trie:
     def __init__(self, view: View, family: int, vrf: int) -> None:
         root, block = TABLES[socket.AddressFamily(family)]
         self.size = SIZES[socket.AddressFamily(family)]
+        if not 0 <= vrf < view.config.capacity(root):
+            raise CliError(
+                f"there is no VRF {vrf}", hint=f"VRFs are 0 to {view.config.capacity(root) - 1}"
+            )
         self.root = view.config.words(root, start=vrf * ROOT, count=ROOT)
         self.blocks = view.config.words(block)
 
