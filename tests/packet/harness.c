@@ -209,15 +209,20 @@ static void burst(struct request *r, bool from_linux)
 	memcpy(answer.data, &n_verdicts, 2);
 }
 
-/* All that was put off is done: the worker passes quiescent points meanwhile. */
+/* All that was put off is done: the worker passes quiescent points meanwhile. Objects that there's no room for may wait for
+ * room as long as they like. */
 static void settle(void)
 {
-	for (unsigned i = 0; dispatch_work(&dispatch) >= 0; i++) {
-		quiesce_point(worker.row);
-		if (i > 100000)
+	for (unsigned i = 0;; i++) {
+		int wait = dispatch_work(&dispatch);
+
+		if (wait < 0 || (wait > 0 && !dispatch.wait && !fpm.freed))
+			break;
+		if (i > 20000)
 			die("fpmd never comes to rest");
-		if (i > 100)
-			usleep(1000);
+		if (i)
+			usleep(100);
+		quiesce_point(worker.row);
 	}
 	quiesce_point(worker.row);
 }

@@ -79,9 +79,9 @@ static inline void decrease_hop_limit(void *header)
 	h->hop_limit--;
 }
 
-/* Headers that are all right go to @ret; how many. */
+/* Headers that are all right go to @ret, with their destinations; how many. */
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
-			     struct forward *ret)
+			     struct forward *ret, const uint8_t **ret_dst)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf].entry;
 	uint16_t kept = 0;
@@ -102,18 +102,14 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 		}
 		rte_prefetch0(&root[(uint32_t)h->dst[0] << 8 | h->dst[1]]);
 		ret[kept].m = m;
-		ret[kept++].len = packet_length(h);
+		ret[kept].len = packet_length(h);
+		ret_dst[kept++] = h->dst;
 	}
 	return kept;
 }
 
-static inline const uint8_t *destination(const struct rte_mbuf *m)
-{
-	return rte_pktmbuf_mtod(m, const struct header *)->dst;
-}
-
 /* mtrie6_lookup over a burst, a level at a time, for those that have one more. */
-static inline void lookup(uint32_t vrf, struct forward *pkts, uint16_t n)
+static inline void lookup(uint32_t vrf, struct forward *pkts, const uint8_t *const *dst, uint16_t n)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf].entry;
 	const struct mtrie_block_row *blocks = mtrie6_blocks;
@@ -121,8 +117,7 @@ static inline void lookup(uint32_t vrf, struct forward *pkts, uint16_t n)
 	uint16_t n_deeper = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		const uint8_t *dst = destination(pkts[i].m);
-		uint32_t e = atomic_load_explicit(&root[(uint32_t)dst[0] << 8 | dst[1]],
+		uint32_t e = atomic_load_explicit(&root[(uint32_t)dst[i][0] << 8 | dst[i][1]],
 						  memory_order_acquire);
 
 		pkts[i].nexthop = e;
@@ -136,7 +131,7 @@ static inline void lookup(uint32_t vrf, struct forward *pkts, uint16_t n)
 			uint16_t i = deeper[j];
 			uint32_t e = pkts[i].nexthop & MTRIE_VALUE;
 
-			e = atomic_load_explicit(&blocks[e].entry[destination(pkts[i].m)[at]],
+			e = atomic_load_explicit(&blocks[e].entry[dst[i][at]],
 						 memory_order_acquire);
 			pkts[i].nexthop = e;
 			deeper[still] = i;
@@ -154,6 +149,7 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 {
 	const struct iface_row *in = &iface_rows[iface];
 	struct forward forward[FP_BURST];
+	const uint8_t *dst[FP_BURST];
 	enum reason reason = N_REASONS;
 
 	if (vrf_rows[in->vrf].flags & FPC_VRF_POLICY6)
@@ -165,8 +161,8 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 			fp_exception(w, pkts[i], reason);
 		return;
 	}
-	n = check(w, in->vrf, pkts, n, forward);
-	lookup(in->vrf, forward, n);
+	n = check(w, in->vrf, pkts, n, forward, dst);
+	lookup(in->vrf, forward, dst, n);
 	forward_burst(w, iface, forward, n, &family, decrease_hop_limit);
 }
 
