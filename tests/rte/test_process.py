@@ -14,6 +14,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,10 @@ class Place:
         )
 
 
-@pytest.fixture
-def place(evidence: Path) -> Iterator[Place]:
-    place = Place(evidence)
+@contextmanager
+def made(work: Path) -> Iterator[Place]:
+    work.mkdir(exist_ok=True)
+    place = Place(work)
     netns.create(place.name)
     run(
         ["ip", "netns", "exec", place.name, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"]
@@ -131,6 +133,12 @@ def place(evidence: Path) -> Iterator[Place]:
         netns.remove(place.name)
         for path in instance_files(place.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def place(evidence: Path) -> Iterator[Place]:
+    with made(evidence) as place:
+        yield place
 
 
 def frames(count: int, size: int = 64, dst: str = "02:00:00:00:00:01") -> list[Ether]:
@@ -241,6 +249,22 @@ def test_packets_of_linux_leave_the_port_with_whole_checksums(place: Place) -> N
         assert there
         del frame[UDP].chksum
         assert Ether(bytes(frame))[UDP].chksum == there
+
+
+def test_two_fast_paths_are_joined_by_shared_memory(place: Place, tmp_path: Path) -> None:
+    """net_memif, both roles; Linux to Linux through two fast paths."""
+    socket_path = f"socket={tmp_path}/memif.sock,socket-abstract=no"
+    with made(place.work / "client") as other:
+        place.start(f"red=net_memif0,role=server,{socket_path}")
+        other.start(f"blue=net_memif0,role=client,{socket_path}")
+        for one, name, address in ((place, "red", "192.0.2.1"), (other, "blue", "192.0.2.2")):
+            one.ip(f"link set dev {name} up")
+            one.ip(f"addr add {address}/24 dev {name}")
+        place.wait_for_port("red", "link", True)
+        ping = "ping -n -c 5 -i 0.1 -W 5 192.0.2.2"
+        assert "5 received" in run(["ip", "netns", "exec", place.name, *ping.split()]).stdout
+        assert other.port("blue")["to_linux_packets"] >= 5
+        assert place.port("red")["from_linux_packets"] >= 5
 
 
 def test_exceptions_stay_within_the_ports_budget(place: Place) -> None:
