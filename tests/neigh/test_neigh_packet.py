@@ -3,6 +3,7 @@
 
 import random
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from _sluice import lib
@@ -144,7 +145,7 @@ def test_neighbours_are_found_as_in_a_dictionary(
 ) -> None:
     """Chains of the hash are made, cut in the middle and grown again."""
     rng = random.Random(seed)
-    known: dict[str, dict[str, object]] = {}
+    known: dict[str, dict[str, Any]] = {}
     for _ in range(300):
         name = str(ip_address("198.51.100.0") + rng.randrange(2, 255))
         if name in known and rng.random() < 0.5:
@@ -153,6 +154,6 @@ def test_neighbours_are_found_as_in_a_dictionary(
             known[name] = router.neighbour(name, wan, f"02:00:00:{rng.randrange(256):02x}:bb:01")
         if rng.random() < 0.3:
             asked = str(ip_address("198.51.100.0") + rng.randrange(2, 255))
-            want = bytes(known[asked]["mac"]).hex(":") if asked in known else "ip_neighbour"  # type: ignore[arg-type]
+            want = known[asked]["mac"].hex(":") if asked in known else "ip_neighbour"
             assert mac_of(lan, asked) == want
     assert router.used("neigh") == len(known)

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from tests.packet.generate import Generated, Generator, Net, addresses, checksum, networks
-from tests.packet.harness import RTN_BLACKHOLE, Port, Router, mac
+from tests.packet.harness import RTN_BLACKHOLE, Out, Port, Router, mac
 
 pytestmark = pytest.mark.packet
 
@@ -152,7 +152,7 @@ def test_random_packets_are_forwarded_as_by_the_reference_or_linux_s(
     assert COUNT * 0.2 < sent < COUNT * 0.8
 
 
-def check(item: Generated, out: list[object], reference: Reference) -> None:
+def check(item: Generated, out: list[Out], reference: Reference) -> None:
     expected = reference.forward(item.frame)
     where = f"seed {SEED} {item}"
     if not out:
