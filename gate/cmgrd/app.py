@@ -14,6 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import NoReturn
 
+from _sluice import ffi, lib
 from sluice.cmgrd import wire
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.kernel import Family
@@ -322,6 +323,7 @@ def main() -> None:
     if not INSTANCE.fullmatch(options.instance):
         die(f"'{options.instance}' is no instance name", "1 to 31 letters, digits, '-' and '_'")
     set_up_log(debug=options.debug)
+    take_lock(options.instance)
     try:
         asyncio.run(start(options.instance, options.record))
     except* (asyncio.CancelledError, KeyboardInterrupt):
@@ -338,6 +340,16 @@ def main() -> None:
         if isinstance(failure, OSError) and failure.filename:
             die(f"{failure.filename}: {failure.strerror}")
         die(str(failure))
+
+
+def take_lock(instance: str) -> None:
+    """Hold the instance's lock from now on: `fp-cli status` sees by it that cmgrd lives."""
+    paths, error = ffi.new("struct paths *"), ffi.new("struct err *")
+    path = str(RUN / instance / "cmgrd.lock").encode()
+    if lib.paths_init(paths, instance.encode(), error) or lib.lock_take(
+        path, b"cmgrd", instance.encode(), error
+    ):
+        die(ffi.string(error.text).decode(), ffi.string(error.hint).decode())
 
 
 async def start(instance: str, record: Path | None) -> None:

@@ -370,6 +370,21 @@ def test_a_stream_that_breaks_off_harms_nobody_else(place: Place, fpmd: Daemon, 
         assert [verb for verb, _ in answers(peer)][:1] == [HELLO]
 
 
-def test_a_second_daemon_of_an_instance_is_refused(place: Place, fpmd: Daemon) -> None:
-    place.refused("fpmd", place.settings(), error=f"{place.instance}|already|running")
+def test_a_second_fpmd_of_an_instance_is_refused(place: Place, fpmd: Daemon) -> None:
+    error = f"another fpmd runs for instance '{place.instance}', process {fpmd.pid}"
+    place.refused("fpmd", place.settings(), error=error)
     assert fpmd.alive
+
+
+def test_a_second_cmgrd_of_an_instance_is_refused(place: Place, fpmd: Daemon) -> None:
+    options = ["--instance", place.instance]
+    log = place.work / "cmgrd.log"
+    cmgrd = Daemon("cmgrd", options, namespace=place.namespace, log=log)
+    cmgrd.start()
+    try:
+        cmgrd.wait_for_log("objects")
+        error = f"another cmgrd runs for instance '{place.instance}', process {cmgrd.pid}"
+        place.refused("cmgrd", options, error=error)
+        assert cmgrd.alive
+    finally:
+        cmgrd.stop()

@@ -3,6 +3,7 @@
 h1 -- p1  router  p2 -- h2 -- 203.0.113.0/24, 2001:db8:3::/64
 """
 
+import json
 import os
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from lab.proc import wait_for
 from tests.lib.frames import Wire
 from tests.lib.packets import udp_frame
+from tests.lib.product import output as product_run
 from tests.lib.rig import BEHIND4, BEHIND6, LEFT, RIGHT, Driver, Rig, Side, ping
-from tests.lib.traffic import tcp_transfer, udp_exchange
+from tests.lib.traffic import Stream, tcp_transfer, udp_exchange
 
 pytestmark = pytest.mark.functional
 both_drivers = pytest.mark.parametrize("rig", [Driver.AF_XDP, Driver.AF_PACKET], indirect=True)
@@ -71,6 +73,26 @@ def test_a_forwarded_packet_is_the_same_but_for_macs_and_ttl(
         # One flow: all of it, once, in order. Nothing more may come.
         heard += far.hear(quiet=0.1, wanted=lambda f: b"packet " in f)
     assert heard == wanted
+
+
+def test_status_shows_all_daemons_alive(rig: Rig) -> None:
+    rows = {row["daemon"]: row for row in rig.fast_path.table("status")}
+    assert {name: row["pid"] for name, row in rows.items()} == {
+        daemon.name: daemon.pid for daemon in rig.daemons
+    }
+    assert all(row["alive"] for row in rows.values())
+
+
+def test_cpu_usage_adds_up_and_counts_packets(rig: Rig) -> None:
+    with Stream(rig, per_second=300) as stream:
+        wait_for(lambda: stream.received >= 20, "traffic", timeout=10, interval=0.02)
+        options = ["--instance", rig.instance, "-j", "--interval", "0.5"]
+        rows = json.loads(product_run("fp-cpu-usage", *options))
+    assert rows, "no worker"
+    for row in rows:
+        assert 90 <= row["busy"] + row["idle"] + row["sleep"] <= 101, row
+    assert sum(row["packets"] for row in rows) >= 100, rows
+    assert all(row["cycles"] > 0 for row in rows if row["packets"])
 
 
 def test_counters_of_an_interface_count_each_packet_and_byte(rig: Rig) -> None:

@@ -46,8 +46,8 @@ class FastPath:
 
     def cli(self, *words: str, check: bool = True) -> Completed:
         env = product.environment()
-        path = ["env", f"PYTHONPATH={env['PYTHONPATH']}"] if "PYTHONPATH" in env else []
-        argv = [*path, *product.program("fp-cli"), "--instance", self.instance, *words]
+        path = f"PYTHONPATH={env['PYTHONPATH']}" if "PYTHONPATH" in env else "--unset=PYTHONPATH"
+        argv = ["env", path, *product.program("fp-cli"), "--instance", self.instance, *words]
         return run(argv, check=check)
 
     def table(self, command: str) -> Any:

@@ -3,6 +3,7 @@ VM.
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def program(name: str) -> list[str]:
 def environment() -> dict[str, str]:
     """The environment for programs of the product."""
     env = dict(os.environ)
+    env.pop("PYTHONPATH", None)
     if not IN_VM:
         env["PYTHONPATH"] = str(python_path())
     return env
+
+
+def output(name: str, *options: str) -> str:
+    """Run one of the product's tools to its end; what it printed."""
+    argv = [*program(name), *options]
+    return subprocess.run(
+        argv, env=environment(), stdout=subprocess.PIPE, text=True, check=True, timeout=60
+    ).stdout
