@@ -12,7 +12,10 @@
 
 /* Objects tried again between two looks at the sockets. */
 #define RETRY_BUDGET 1024
-#define STARVED_MS   100
+/* Those without room are tried again when rows came back, but not more often than this; */
+#define STARVED_MS 100
+/* and in any case now and then, for not each try has tried all. */
+#define STARVED_IDLE_MS 1000
 
 static const char *role_name(uint32_t role)
 {
@@ -465,14 +468,15 @@ int dispatch_work(struct dispatch *d)
 		ret = d->wait = d->wait < 1 ? 1 : d->wait < 50 ? d->wait * 2 : 50;
 	else
 		d->wait = 0;
-	if (d->fpm->freed && any_starved(d)) {
-		uint64_t now = now_ms();
+	if (any_starved(d)) {
+		uint64_t age = now_ms() - d->starved_at;
+		uint64_t due = d->fpm->freed ? STARVED_MS : STARVED_IDLE_MS;
 
-		if (now - d->starved_at >= STARVED_MS) {
-			d->starved_at = now;
+		if (age >= due) {
+			d->starved_at = now_ms();
 			objects_wake_starved(&d->objects);
-		} else if (ret < 0) {
-			ret = STARVED_MS;
+		} else if (ret < 0 || (uint64_t)ret > due - age) {
+			ret = (int)(due - age);
 		}
 	}
 	if (objects_retry(&d->objects, RETRY_BUDGET))

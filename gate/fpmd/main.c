@@ -254,12 +254,26 @@ static int watch(struct daemon *d, int fd, void *what, struct err *err)
 	return 0;
 }
 
+/* The files are sparse: a /dev/shm that's too small shows when a page is touched for which there's no memory. */
+static void no_memory(int number)
+{
+	static const char text[] =
+		"fpmd: error: /dev/shm is full\n"
+		"fpmd: hint: give it more memory, or lower the FP_MAX_ settings\n";
+
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(2);
+	_exit(1);
+}
+
 static int start(struct daemon *d, struct err *err)
 {
 	const struct group *group = getgrnam(GROUP);
+	struct sigaction bus = {.sa_handler = no_memory};
 	sigset_t signals;
 	int rc;
 
+	sigaction(SIGBUS, &bus, NULL);
 	d->group = group ? group->gr_gid : (gid_t)-1;
 	d->dispatch.alive = alive;
 	sigemptyset(&signals);

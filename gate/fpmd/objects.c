@@ -11,6 +11,10 @@
 #include "lib/log.h"
 
 #define BUCKETS_MIN 1024
+/* A full table can refuse a million routes: not that many lines. */
+#define LOG_MAX	    20
+#define LOG_SECONDS 10
+#define LOG_KEY_MAX 64
 
 #define PART(name) {&name##_feature, &name##_apply},
 const struct fpm_part fpm_parts[] = {FEATURES(PART)};
@@ -273,14 +277,26 @@ static void content_changed(struct objects *o, unsigned part)
 				      memory_order_release);
 }
 
-static void log_refusal(const struct objects *o, const struct object *obj, const struct err *err)
+static void log_refusal(struct objects *o, const struct object *obj, const struct err *err)
 {
 	const struct feature *f = o->parts[obj->part].feature;
-	char key[2 * 64 + 1] = "";
+	char key[2 * LOG_KEY_MAX + 1] = "";
+	struct timespec now;
 
 	if (o->quiet)
 		return;
-	for (unsigned i = 0; i < f->key_size && i < 64; i++)
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec - o->logged_at >= LOG_SECONDS) {
+		o->logged_at = now.tv_sec;
+		o->logged = 0;
+	}
+	if (++o->logged > LOG_MAX) {
+		if (o->logged == LOG_MAX + 1)
+			log_warn("more objects aren't in the fast path: 'fp-cli refused' shows "
+				 "them");
+		return;
+	}
+	for (unsigned i = 0; i < f->key_size && i < LOG_KEY_MAX; i++)
 		snprintf(key + 2 * i, 3, "%02x", obj->body[i]);
 	log_warn("%s with key %s isn't in the fast path: %s", f->name, key, err->text);
 }
@@ -452,7 +468,8 @@ void objects_sync_abort(struct objects *o, unsigned part)
 	o->lists[part].syncing = false;
 }
 
-static bool retry_queue(struct objects *o, struct trouble_queue *q, unsigned *budget)
+static bool retry_queue(struct objects *o, struct trouble_queue *q, uint32_t failures_max,
+			unsigned *budget)
 {
 	while (q->left) {
 		struct object *obj = q->first->object;
@@ -463,19 +480,21 @@ static bool retry_queue(struct objects *o, struct trouble_queue *q, unsigned *bu
 		q->left--;
 		object_whole(obj, o->new_whole, o->parts[obj->part].feature->msg_size);
 		leave_state(o, obj);
-		/* Parked again: it goes to the end of the queue. */
-		apply(o, obj, o->new_whole, NULL, NULL, NULL);
+		/* Where it fails again, it goes to the end of the queue. */
+		q->failures = apply(o, obj, o->new_whole, NULL, NULL, NULL) ? q->failures + 1 : 0;
+		if (q->failures >= failures_max)
+			q->left = 0;
 	}
 	return false;
 }
 
 void objects_wake_starved(struct objects *o)
 {
-	if (!o->fpm->freed)
-		return;
 	o->fpm->freed = false;
-	for (unsigned i = 0; i < o->n_parts; i++)
+	for (unsigned i = 0; i < o->n_parts; i++) {
 		o->lists[i].starved.left = o->lists[i].starved.n;
+		o->lists[i].starved.failures = 0;
+	}
 }
 
 bool objects_retry(struct objects *o, unsigned budget)
@@ -483,8 +502,8 @@ bool objects_retry(struct objects *o, unsigned budget)
 	bool left = false;
 
 	for (unsigned i = 0; i < o->n_parts; i++) {
-		left |= retry_queue(o, &o->lists[i].parked, &budget);
-		left |= retry_queue(o, &o->lists[i].starved, &budget);
+		left |= retry_queue(o, &o->lists[i].parked, UINT32_MAX, &budget);
+		left |= retry_queue(o, &o->lists[i].starved, STARVED_FAILURES, &budget);
 	}
 	/* A success further down may have woken one further up. */
 	for (unsigned i = 0; i < o->n_parts; i++)

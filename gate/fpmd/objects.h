@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "fpmd/fpm.h"
 
@@ -56,7 +57,8 @@ struct object {
 struct trouble_queue {
 	struct trouble *first, *last;
 	uint32_t n;
-	uint32_t left; /* how many, from the first, are to be tried again */
+	uint32_t left;	   /* how many, from the first, are to be tried again */
+	uint32_t failures; /* tries in a row that failed */
 };
 
 struct object_list {
@@ -87,6 +89,8 @@ struct objects {
 	uint64_t
 		changed; /* parts (bit: index) whose applied objects changed; the reader clears it */
 	bool quiet;	 /* don't log refusals (tests that refuse on purpose) */
+	time_t logged_at; /* CLOCK_MONOTONIC seconds: refusals logged since then, */
+	unsigned logged;  /* and how many */
 	/* Whole structs for calls of the features: an object's old body, the one to apply. */
 	uint8_t *old_whole, *new_whole;
 };
@@ -111,8 +115,9 @@ void objects_sync_abort(struct objects *o, unsigned part);
 
 /* Tries objects again that have reason to hope, at most @budget. True: some are left. */
 bool objects_retry(struct objects *o, unsigned budget);
-/* Gives hope to those that were refused for lack of room, if rows came back since. The caller limits how often: a try
- * that fails may itself give rows back. */
+/* Gives hope to those that were refused for lack of room. Each feature's are tried until STARVED_FAILURES in a row have
+ * failed, those that waited longest first, so that a full table doesn't keep fpmd busy. The caller limits how often. */
+#define STARVED_FAILURES 256
 void objects_wake_starved(struct objects *o);
 
 const struct object *objects_find(const struct objects *o, unsigned part, const void *key);

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import socket
 import struct
@@ -609,6 +610,25 @@ def test_a_bad_option_ends_with_one_line(idle: Fpmd, options: list[str], text: s
     assert all(line.startswith("fpmd: hint: ") for line in lines[1:])
     assert not idle.config_path.exists()
     assert not idle.new_path.exists()
+
+
+def test_a_memory_folder_that_is_too_small_is_named(idle: Fpmd) -> None:
+    """Mounted in a mount namespace of fpmd's own."""
+    mount = "mount -t tmpfs -o size=128k tmpfs /dev/shm && exec "
+    command = ["unshare", "--mount", "sh", "-c", mount + shlex.join(idle.command())]
+    with idle.log.open("wb") as log:
+        idle.process = subprocess.Popen(command, stderr=log)
+    wait_for(idle.socket.exists, "the socket", timeout=10, interval=0.02)
+    client = idle.connect()
+    client.set("vrf", encode("vrf", vrf=0))
+    with pytest.raises(LostError):
+        for i in range(1, 1000):
+            client.set("iface", iface(i))
+            client.set(
+                "neigh", encode("neigh", ifindex=i, family=10, addr=f"2001:db8::{i:x}", mac=mac(1))
+            )
+    assert idle.process.wait(10) == 1
+    assert "fpmd: error: /dev/shm is full\nfpmd: hint: " in idle.log.read_text()
 
 
 def test_a_check_leaves_nothing_behind(idle: Fpmd) -> None:

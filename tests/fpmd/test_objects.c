@@ -123,15 +123,33 @@ static void what_found_no_room_is_tried_again_when_rows_come_back(void **state)
 {
 	set(PART_BASE, 1, 777, 0);
 	set(PART_BASE, 2, 666, 0);
-	objects_wake_starved(&o);
 	assert_false(objects_retry(&o, 100));
 	assert_int_equal(fake_sets, 2);
 	fake_room = true;
 	fpm.freed = true;
 	objects_wake_starved(&o);
+	assert_false(fpm.freed);
 	assert_false(objects_retry(&o, 100));
 	assert_int_equal(state_of(PART_BASE, 1), OBJECT_APPLIED);
 	assert_int_equal(fake_sets, 3);
+}
+
+static void a_full_table_is_not_asked_for_each_of_a_thousand_objects(void **state)
+{
+	for (uint32_t i = 0; i < 1000; i++)
+		set(PART_BASE, i, 777, 0);
+	fake_forget();
+	objects_wake_starved(&o);
+	assert_false(objects_retry(&o, 10000));
+	assert_int_equal(fake_sets, STARVED_FAILURES);
+	/* The next time it's the others' turn, and where there is room all get in. */
+	fake_forget();
+	fake_room = true;
+	objects_wake_starved(&o);
+	assert_false(objects_retry(&o, 10000));
+	assert_int_equal(fake_sets, 1000);
+	assert_non_null(strstr(fake_log, "set base 256=777;set base 257=777;"));
+	assert_int_equal(o.lists[PART_BASE].n[OBJECT_APPLIED], 1000);
 }
 
 static void order_doesnt_matter_between_features(void **state)
@@ -369,6 +387,7 @@ int main(void)
 		TEST(a_refused_object_stays_with_its_reason),
 		TEST(a_refused_object_is_tried_again_when_set_again),
 		TEST(what_found_no_room_is_tried_again_when_rows_come_back),
+		TEST(a_full_table_is_not_asked_for_each_of_a_thousand_objects),
 		TEST(order_doesnt_matter_between_features),
 		TEST(a_parked_object_set_again_waits_in_peace),
 		TEST(many_parked_objects_are_tried_once_for_many_sets),
