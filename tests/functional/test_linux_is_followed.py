@@ -3,10 +3,12 @@
 h1 -- p1  router  p2 -- h2
 """
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from lab.netns import ip_batch
 from lab.proc import wait_for
 from tests.lib.frames import Wire
 from tests.lib.packets import udp_frame
@@ -161,6 +163,32 @@ def test_forwarding_stops_when_the_link_goes_down_and_goes_on_when_it_is_up(
         assert ping(rig.h1, address, count=10) == 10
 
 
+def test_an_unplugged_cable_is_seen_by_linux_and_plugged_in_again(rig: Rig) -> None:
+    def carrier() -> bool:
+        return "NO-CARRIER" not in rig.router.ip("link show p2")
+
+    def port_link() -> bool:
+        return any(row["name"] == "p2" and row["link"] for row in rig.fast_path.table("ports"))
+
+    assert carrier()
+    rig.h2.ip("link set eth0 down")
+    try:
+        wait_for(lambda: not carrier(), "Linux to see it", timeout=10, interval=0.05)
+        assert not port_link()
+    finally:
+        rig.h2.ip("link set eth0 up")
+        # A link that goes down takes these along.
+        rig.h2.ip(f"address replace {RIGHT.host6}/64 dev eth0 nodad")
+        rig.h2.ip(f"route replace default via {RIGHT.port4}")
+        rig.h2.ip(f"route replace default via {RIGHT.port6}")
+    wait_for(carrier, "Linux to see it again", timeout=10, interval=0.05)
+    rig.configure_router()
+    rig.wait_for_configuration()
+    rig.resolve()
+    with rig.carried(packets=20, exceptions=BACKGROUND):
+        assert ping(rig.h1, RIGHT.host4, count=10) == 10
+
+
 @pytest.mark.parametrize(("family", "address"), [(4, RIGHT.host4), (6, RIGHT.host6)])
 def test_with_forwarding_switched_off_nothing_is_forwarded(
     rig: Rig, family: int, address: str
@@ -194,9 +222,85 @@ def test_with_forwarding_switched_off_nothing_is_forwarded(
         assert len(arrivals(rig, source, address)) == 10
 
 
+def wait_for_policy(rig: Rig, source: str, target: str, *, on: bool) -> None:
+    """Until packets are exceptions because of what only Linux knows, or no longer are."""
+
+    def as_wanted() -> bool:
+        before = rig.fast_path.counters()
+        arrivals(rig, source, target, 1)
+        delta = rig.fast_path.counters() - before
+        return any("policy" in name or "rpf" in name for name in delta.reasons) == on
+
+    wait_for(as_wanted, f"policy {'on' if on else 'off'}", timeout=10, interval=0.05)
+
+
+@pytest.mark.parametrize(("family", "address"), [("ip", RIGHT.host4), ("ip6", RIGHT.host6)])
+def test_a_firewall_that_only_linux_knows_is_obeyed(rig: Rig, family: str, address: str) -> None:
+    source = LEFT.host6 if ":" in address else LEFT.host4
+    rules = f"""
+        add table {family} t
+        add chain {family} t c {{ type filter hook forward priority 0; }}
+        add rule {family} t c udp dport 9 drop
+    """
+    done = subprocess.run(
+        ["ip", "netns", "exec", rig.router.namespace, "nft", "-f", "-"],
+        input=rules,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    try:
+        wait_for_policy(rig, source, address, on=True)
+        before = rig.fast_path.counters()
+        assert arrivals(rig, source, address) == []
+        assert (rig.fast_path.counters() - before).exceptions >= 10
+        assert ping(rig.h1, address, count=3) == 3, "Linux forwards what its rules allow"
+    finally:
+        rig.router.run("nft", "delete", "table", family, "t")
+    wait_for_policy(rig, source, address, on=False)
+    with rig.carried(packets=10, exceptions=BACKGROUND):
+        assert len(arrivals(rig, source, address)) == 10
+
+
+@pytest.mark.parametrize(("option", "address"), [("-4", RIGHT.host4), ("-6", RIGHT.host6)])
+def test_an_ip_rule_leaves_the_family_to_linux_until_it_goes(
+    rig: Rig, option: str, address: str
+) -> None:
+    source = LEFT.host6 if ":" in address else LEFT.host4
+    rig.router.ip(f"{option} rule add from {source} blackhole pref 100")
+    try:
+        wait_for_policy(rig, source, address, on=True)
+        before = rig.fast_path.counters()
+        assert arrivals(rig, source, address) == []
+        assert (rig.fast_path.counters() - before).forwarded == 0
+    finally:
+        rig.router.ip(f"{option} rule del pref 100")
+    wait_for_policy(rig, source, address, on=False)
+    with rig.carried(packets=10, exceptions=BACKGROUND):
+        assert len(arrivals(rig, source, address)) == 10
+
+
+def test_reverse_path_filtering_is_linuxs(rig: Rig) -> None:
+    # From an address that the router would reach through the other port.
+    forged = RIGHT.host4.rpartition(".")[0] + ".9"
+    target = "203.0.113.1"
+    assert len(arrivals(rig, forged, target)) == 10
+    rig.router.sysctl({"net.ipv4.conf.p1.rp_filter": "1"})
+    try:
+        wait_for_policy(rig, LEFT.host4, target, on=True)
+        assert arrivals(rig, forged, target) == []
+        assert len(arrivals(rig, LEFT.host4, target)) == 10
+    finally:
+        rig.router.sysctl({"net.ipv4.conf.p1.rp_filter": "0"})
+    wait_for_policy(rig, LEFT.host4, target, on=False)
+    with rig.carried(packets=10, exceptions=BACKGROUND):
+        assert len(arrivals(rig, LEFT.host4, target)) == 10
+
+
 def test_many_routes_arrive_and_leave(rig: Rig) -> None:
+    # More than fit into one dump's answer or one socket buffer.
     lines = [f"10.{number >> 8}.{number & 255}.0/24 via {RIGHT.host4}" for number in range(2000)]
-    from lab.netns import ip_batch
 
     def count() -> int:
         return sum(prefix.startswith("10.") for prefix in prefixes(rig))
