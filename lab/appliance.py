@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.asker import Asker
 from lab.errors import LabError
 from lab.proc import Completed, wait_for
 from lab.topology import Port, Topology
@@ -16,8 +17,9 @@ type Json = Any
 class Appliance(ABC):
     """One running appliance, whatever it runs in."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, asker: Asker) -> None:
         self.topology = topology
+        self.asker = asker
 
     @abstractmethod
     def run(
@@ -33,11 +35,6 @@ class Appliance(ABC):
     @abstractmethod
     def shell_command(self, argv: Sequence[str]) -> list[str]:
         """The command on this machine that runs `argv` in the appliance, for a terminal."""
-
-    @property
-    @abstractmethod
-    def fp_cli_command(self) -> list[str]:
-        """How `fp-cli` is called in the appliance."""
 
     @abstractmethod
     def kill(self, daemon: str) -> None:
@@ -60,7 +57,7 @@ class Appliance(ABC):
 
     def fp_cli(self, table: str) -> Json:
         """One table of `fp-cli -j`."""
-        return self.json([*self.fp_cli_command, "-j", *table.split()])
+        return self.asker.ask([table])[table]
 
     def device(self, port: str) -> str:
         """The Linux interface of a port, found by its MAC address: names depend on the machine."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lab import netns, paths, wire
 from lab.appliance import Appliance
+from lab.asker import PROGRAM, Asker
 from lab.base import Lab
 from lab.errors import LabError
 from lab.netns import in_namespace, namespace, sysctl
@@ -30,16 +31,17 @@ ROUTER_SYSCTLS = {
     "net.ipv4.conf.default.rp_filter": "0",
 }
 # The Python programs, and the modules that they start from.
-PYTHON_PROGRAMS = {"cmgrd": "sluice.cmgrd", "fp-cli": "sluice.cli.main"}
+PYTHON_PROGRAMS = {"cmgrd": "sluice.cmgrd"}
 # Supervision as systemd does it in the appliance: whatever ends is started again.
 SUPERVISE = 'while :; do "$@"; echo "# $1 ended: $?"; sleep 0.2; done'
 
 
 class ContainerAppliance(Appliance):
     def __init__(self, topology: Topology, lab: str, work: Path) -> None:
-        super().__init__(topology)
         self.namespace = namespace(lab, MEMBER)
         self.instance = f"lab-{lab}"
+        words = ["env", f"PYTHONPATH={build_dir() / 'python'}", sys.executable, "-c", PROGRAM]
+        super().__init__(topology, Asker(words, instance=self.instance))
         self.work = work
 
     def run(
@@ -54,10 +56,6 @@ class ContainerAppliance(Appliance):
 
     def shell_command(self, argv: Sequence[str]) -> list[str]:
         return [str(word) for word in in_namespace(self.namespace, argv or ["bash"])]
-
-    @property
-    def fp_cli_command(self) -> list[str]:
-        return [*program("fp-cli"), "--instance", self.instance]
 
     def device(self, port: str) -> str:
         # The veth end has the port's MAC address too, but the TAP has its name.
@@ -138,6 +136,7 @@ class ContainerLab(Lab):
             self.start_fast_path()
 
     def start_fast_path(self) -> None:
+        self.stack.callback(self.app.asker.close)
         env = self.work / "fast-path.env"
         env.write_text(fast_path_env(self.topology))
         options = ["--instance", self.app.instance]

@@ -6,14 +6,14 @@ the fast path's counters alone don't tell what Linux forwarded besides.
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.appliance import Appliance, Json
 from lab.errors import LabError
 
-SEPARATOR = "--8<--"
+SNMP = "/proc/net/snmp"
+SNMP6 = "/proc/net/snmp6"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,17 @@ class Counters:
 
 
 def counters(appliance: Appliance) -> Counters:
-    """All counters, with one command: an emulated appliance takes a second for each login."""
-    cli = shlex.join(appliance.fp_cli_command)
-    commands = [f"{cli} -j {table}" for table in ("stats", "exceptions", "drops")]
-    commands += ["cat /proc/net/snmp", "cat /proc/net/snmp6"]
-    said = appliance.sh("set -e; " + f"; echo '{SEPARATOR}'; ".join(commands))
-    stats_text, exceptions_text, drops_text, snmp, snmp6 = said.split(SEPARATOR)
-    stats = json.loads(stats_text)
+    """All counters, of one moment as nearly as can be."""
+    said = appliance.asker.ask(("stats", "exceptions", "drops"), (SNMP, SNMP6))
     reasons: dict[str, int] = {}
-    for row in json.loads(exceptions_text) + json.loads(drops_text):
+    for row in said["exceptions"] + said["drops"]:
         name, count = reason_row(row)
         if count:
             reasons[name] = reasons.get(name, 0) + count
     return Counters(
-        forwarded=total(stats, "tx_packets"),
-        exceptions=total(stats, "exceptions"),
-        linux_forwarded=linux_forwarded(snmp, snmp6),
+        forwarded=total(said["stats"], "tx_packets"),
+        exceptions=total(said["stats"], "exceptions"),
+        linux_forwarded=linux_forwarded(said[SNMP], said[SNMP6]),
         reasons=reasons,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from lab import libvirtd, paths, wire
 from lab.accel import acceleration
 from lab.appliance import Appliance
+from lab.asker import PROGRAM, Asker
 from lab.base import Lab
 from lab.domain import (
     MANAGEMENT_ADDRESS,
@@ -39,7 +40,8 @@ BOOT_SECONDS = {"kvm": 120, "qemu": int(os.environ.get("SLUICE_BOOT_SECONDS") or
 
 class VmAppliance(Appliance):
     def __init__(self, topology: Topology, ssh: Ssh) -> None:
-        super().__init__(topology)
+        words = ssh.argv(["python3", "-c", PROGRAM])
+        super().__init__(topology, Asker(words, instance="main"))
         self.ssh = ssh
 
     def run(
@@ -54,10 +56,6 @@ class VmAppliance(Appliance):
 
     def shell_command(self, argv: Sequence[str]) -> list[str]:
         return self.ssh.terminal_argv(argv)
-
-    @property
-    def fp_cli_command(self) -> list[str]:
-        return ["fp-cli"]
 
     def kill(self, daemon: str) -> None:
         self.run(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", f"{daemon}.service"])
@@ -127,9 +125,14 @@ class VmLab(Lab):
     def hang_up(self) -> None:
         """Before the lab is removed, or left alone: no connection of ours may be in the way."""
         if not self.kept:
-            self.ssh.close()
+            self.disconnect()
             self.destroy()
         self.connection.close()
+
+    def disconnect(self) -> None:
+        """Let go of the appliance before it's gone."""
+        self.appliance.asker.close()
+        self.ssh.close()
 
     def destroy(self) -> None:
         """Pull the plug, if it's running."""
@@ -237,7 +240,7 @@ class VmLab(Lab):
     def save(self) -> None:
         """Keep the running appliance, memory and disk, to go back to; it's stopped meanwhile."""
         with step("saving the booted appliance"):
-            self.ssh.close()
+            self.disconnect()
             self.domain.save(str(self.work / "saved.state"))
             self.domain = None
             shutil.copyfile(self.disk, self.work / "saved.qcow2")
@@ -245,7 +248,7 @@ class VmLab(Lab):
     def restore(self) -> None:
         """Go back to the saved appliance, whatever became of the one that runs."""
         with step("restoring the booted appliance"):
-            self.ssh.close()
+            self.disconnect()
             self.destroy()
             shutil.copyfile(self.work / "saved.qcow2", self.disk)
             self.connection.restore(str(self.work / "saved.state"))
