@@ -14,7 +14,14 @@ def neighbours(count: int) -> list[tuple[str, bytes]]:
     return [
         (
             "neigh",
-            encode("neigh", vrf=0, ifindex=2, family=2, addr=f"198.51.100.{i}", mac=f"02:00:00:00:01:{i:02x}"),
+            encode(
+                "neigh",
+                vrf=0,
+                ifindex=2,
+                family=2,
+                addr=f"198.51.100.{i}",
+                mac=f"02:00:00:00:01:{i:02x}",
+            ),
         )
         for i in range(1, count + 1)
     ]
