@@ -109,6 +109,8 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
+            # A sanitizer's finding ends the harness, so that it can't be missed.
+            env=dict(os.environ, UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1"),
         )
 
     def ask(self, op: bytes, body: bytes = b"") -> bytes:

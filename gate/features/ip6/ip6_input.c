@@ -12,8 +12,8 @@
 #include "features/route/route.h"
 #include "features/vrf/vrf.h"
 
-/* RFC 8200, section 3. */
-struct header {
+/* RFC 8200, section 3. Behind an Ethernet header it's aligned to two bytes. */
+struct [[gnu::packed, gnu::aligned(2)]] header {
 	uint32_t version_class_flow;
 	uint16_t payload_length;
 	uint8_t next_header;
