@@ -19,20 +19,9 @@ for folder in (TOP, Path(os.environ.get("SLUICE_BUILD") or TOP / "build/dev").re
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-MARKERS = {
-    "packet": "the fast path's library, one packet in, one verdict out",
-    "golden": "recorded Netlink in, recorded FPC out",
-    "functional": "all processes in network namespaces; needs root",
-    "vm": "inside a virtual machine booted from the image",
-}
 # Two runs at once need two of them.
 EVIDENCE = Path(os.environ.get("SLUICE_EVIDENCE") or TOP / "build/test").resolve()
 FAILED = pytest.StashKey[bool]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for name, meaning in MARKERS.items():
-        config.addinivalue_line("markers", f"{name}: {meaning}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,8 +50,3 @@ def evidence(request: pytest.FixtureRequest) -> Iterator[Path]:
     yield folder
     if not request.node.stash.get(FAILED, False):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def failed(request: pytest.FixtureRequest) -> bool:
-    """Whether the test has failed so far; for fixtures that collect evidence."""
-    return bool(request.node.stash.get(FAILED, False))

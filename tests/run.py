@@ -93,7 +93,8 @@ def run_pytest(level: str, feature: str, count: Count) -> None:
         os.environ, PYTHONPATH=f"{TOP}/build/dev/python:{TOP}", SLUICE_BUILD=f"{TOP}/build/dev"
     )
     if level == "vm":
-        command = ["python3", "-m", "lab", "vm", "--", *command]
+        # The results' folder is the only one of the checkout that the machine writes to.
+        command = ["python3", "-m", "lab", "vm", "--out", "build/test", "--", *command]
     done = subprocess.run(command, cwd=TOP, env=env)
     if junit.exists():
         count.add(junit)

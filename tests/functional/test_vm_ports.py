@@ -4,6 +4,7 @@ TAPs over vhost-net.
     h1: NIC p2 of the seat == cable == NIC p1 of the seat: port p1  router  p2 -- veth -- h2
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -100,6 +101,11 @@ def test_its_tap_goes_over_vhost_net(rig: Rig) -> None:
     # Since Linux 6.4 vhost's workers are threads of the process whose device they serve.
     names = [path.read_text() for path in Path(f"/proc/{rig.rte.pid}/task").glob("*/comm")]
     assert any(name.startswith("vhost-") for name in names), f"no vhost thread: {names}"
+
+
+def test_the_images_own_fp_cli_shows_the_ports(rig: Rig) -> None:
+    shown = json.loads(rig.fast_path.cli("-j", "ports").stdout)
+    assert [row["name"] for row in shown] == ["p1", "p2"]
 
 
 @pytest.mark.parametrize("address", [RIGHT.host4, RIGHT.host6, BEHIND4, BEHIND6])

@@ -51,13 +51,15 @@ class FastPath:
         return run(argv, check=check)
 
     def table(self, command: str) -> Any:
-        """One command's rows. fp-cli's code runs in this process where it can: tests ask often."""
-        words = ["--instance", self.instance, "-j", *command.split()]
-        if product.IN_VM:
-            return json.loads(self.cli(*words[2:]).stdout)
+        """One command's rows. fp-cli's code runs in this process: tests ask often, and starting
+        Python takes seconds where the machine is emulated."""
+        return json.loads(self.ask("-j", *command.split()))
+
+    def ask(self, *words: str) -> str:
+        """What fp-cli would print."""
         from sluice.cli.main import run as run_cli
 
-        return json.loads(run_cli(words))
+        return run_cli(["--instance", self.instance, *words])
 
     def counters(self) -> Counters:
         reasons = {
@@ -73,8 +75,13 @@ class FastPath:
 
     def everything(self) -> str:
         """All tables as text, whatever state the daemons are in."""
+        from sluice.cli.error import CliError
+
         parts = []
         for command in COMMANDS:
-            done = self.cli(command, check=False)
-            parts.append(f"### fp-cli {command}\n{done.stdout}{done.stderr}")
+            try:
+                text = self.ask(command)
+            except CliError as error:
+                text = f"error: {error.text}"
+            parts.append(f"### fp-cli {command}\n{text}\n")
         return "\n".join(parts)
