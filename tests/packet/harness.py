@@ -268,20 +268,17 @@ class Router:
             self.rte = Connection(self.process, PEER_RTE, lib.FPC_ROLE_RTE)
             self.stats = self.attach("stats")
             self.config = self.attach("config")
-            self.reasons = self.read_reasons()
-        except BaseException:
+        finally:
+            # Both sides have it mapped: nothing stays behind, however they end.
             shutil.rmtree(self.directory)
-            raise
+        self.reasons = self.read_reasons()
         self.ports: dict[int, Port] = {}
 
     def close(self) -> None:
         """End it."""
         lib.shm_detach(self.stats)
         lib.shm_detach(self.config)
-        try:
-            self.process.close()
-        finally:
-            shutil.rmtree(self.directory)
+        self.process.close()
 
     def reset(self) -> None:
         """Take back all state, by the resync that finds nothing. Counters go on."""
