@@ -1,6 +1,7 @@
 """The lab with the appliance as a virtual machine under libvirt."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -32,8 +33,10 @@ from lab.ssh import Ssh, make_key
 from lab.topology import Topology
 
 # What the lab asks of the guest's kernel: no splash of messages on a slow emulated UART, no
-# mitigations of flaws that an emulated processor doesn't have. For the lab only.
-CMDLINE = "quiet mitigations=off audit=0"
+# mitigations of flaws that an emulated processor doesn't have, and no panic if on a busy machine the
+# timer's first ticks come late. For the lab only.
+CMDLINE = "quiet mitigations=off audit=0 no_timer_check"
+PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)")
 # Long enough for two emulated processors on a machine that is busy with a build.
 BOOT_SECONDS = {"kvm": 120, "qemu": int(os.environ.get("SLUICE_BOOT_SECONDS") or 480)}
 
@@ -188,7 +191,12 @@ class VmLab(Lab):
 
         def at_login() -> bool:
             self.check_running()
-            return b"login:" in self.console_bytes()
+            said = self.console_bytes()
+            panic = PANIC.search(said)
+            if panic:
+                reason = panic[1].decode(errors="replace")
+                raise LabError(f"the appliance's kernel panicked: {reason}", hint=hint)
+            return b"login:" in said
 
         wait_for(at_login, "login prompt of the appliance", timeout=self.left(deadline), hint=hint)
         progress("login prompt; waiting for its services")
