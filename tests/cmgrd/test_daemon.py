@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -45,11 +46,18 @@ def test_bad_options_end_with_one_line(options: tuple[str, ...], error: str) -> 
 
 
 def test_without_the_right_to_it_it_says_so() -> None:
-    done = subprocess.run(
-        ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--reuid=65534", "--clear-groups",
-         *product.program("cmgrd")],
-        env=product.environment(), capture_output=True, text=True, timeout=20, check=False,
-    )  # fmt: skip
+    instance = f"t{os.getpid()}-right"
+    folder = Path("/run/sluice", instance)
+    folder.mkdir(parents=True)
+    os.chown(folder, 65534, 65534)
+    try:
+        done = subprocess.run(
+            ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", "--reuid=65534", "--clear-groups",
+             *product.program("cmgrd"), "--instance", instance],
+            env=product.environment(), capture_output=True, text=True, timeout=20, check=False,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(folder)
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()[-2:]
     assert error.startswith("cmgrd: error: ")

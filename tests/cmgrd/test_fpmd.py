@@ -152,7 +152,7 @@ def test_a_second_cmgrd_ends_and_the_first_goes_on(tmp_path: Path) -> None:
             assert second.returncode == 1
             lines = errors.decode().splitlines()
             assert lines[-2].startswith("cmgrd: error: ")
-            assert lines[-1] == "cmgrd: hint: stop the other cmgrd of this instance"
+            assert lines[-1] == "cmgrd: hint: stop it, or choose another --instance"
             ip("route add 203.0.113.0/24 via 192.0.2.2")
             await both.until_equal()
 
