@@ -43,9 +43,8 @@ class Session:
         return lab
 
     def save(self) -> None:
-        """Keep the lab as it is, for `bring_up` to go back to."""
+        """Keep the lab as it is, stopped, for `bring_up` to go back to."""
         self.current.save()
-        self.current.restore()
         self.saved = True
 
     def close(self) -> None:
