@@ -42,6 +42,8 @@ if [ ! -e $base/ready ]; then
 	done
 	mkdir -p $root
 	overlay tree $root
+	# Before the checkout, which may be below it.
+	mount -t tmpfs seat $root/tmp
 	mkdir -p "$root$top"
 	overlay top "$root$top"
 	mkdir -p "$root$out"
@@ -51,7 +53,6 @@ if [ ! -e $base/ready ]; then
 		mount --rbind $dir $root$dir
 	done
 	mount --bind /lib/modules $root/lib/modules
-	mount -t tmpfs seat $root/tmp
 	mount --bind /run/sluice-tools $root/run
 	# The tests are for the image's own programs, and need the ports and huge pages that these hold.
 	systemctl stop sluice.target cmgrd.service fp-rte.service fpmd.service
