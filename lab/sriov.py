@@ -20,17 +20,21 @@ for try in $(seq 50); do
 	[ ! -d net ] || break
 	sleep 0.1
 done
+# udev renames it.
+udevadm settle
 ls net
 """
-# One VF with a MAC address of our choice; prints its PCI address. The PF must be up for its VFs to
-# hear anything.
+# One VF with a MAC address of our choice; prints its PCI address. The PF must be up for its VFs to hear
+# anything.
 MAKE_VF = """\
 set -e
-device=/sys/class/net/$1/device
-[ "$(cat $device/sriov_numvfs)" = 1 ] || echo 1 >$device/sriov_numvfs
-ip link set "$1" up
-ip link set "$1" vf 0 mac "$2" spoofchk off
-basename "$(readlink $device/virtfn0)"
+cd /sys/bus/pci/devices/$1
+[ "$(cat sriov_numvfs)" = 1 ] || echo 1 >sriov_numvfs
+udevadm settle
+ip link set "$2" up
+ip link set "$2" vf 0 mac "$3"
+ip link set "$2" vf 0 spoofchk off
+basename "$(readlink virtfn0)"
 """
 ENV = "/etc/sluice/fast-path.env"
 DAEMONS = "fp-rte.service sluice-ports.service"
@@ -43,8 +47,9 @@ def give_vfs_to_the_fast_path(appliance: Appliance) -> None:
     appliance.run(["systemctl", "stop", *DAEMONS.split()], timeout=120)
     settings = []
     for port in ports:
-        physical = script(appliance, TO_LINUX, pci_address(addresses, port)).split()[0]
-        virtual = script(appliance, MAKE_VF, physical, port.mac)
+        address = pci_address(addresses, port)
+        physical = script(appliance, TO_LINUX, address).split()[0]
+        virtual = script(appliance, MAKE_VF, address, physical, port.mac)
         settings.append(f"{port.name}={virtual}")
     line = f'FP_PORTS="{" ".join(settings)}"'
     appliance.sh(f"mkdir -p /etc/sluice; sed -i '/^FP_PORTS=/d' {ENV}; echo '{line}' >>{ENV}")

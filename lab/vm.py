@@ -146,7 +146,10 @@ class VmLab(Lab):
 
     def boot(self) -> None:
         """Boot the appliance from the image, on a new disk, until its services are up."""
-        image = image_file("sluice.qcow2")
+        image = self.work / "image.qcow2"
+        # A name of our own for it: a new build may take its place while this lab is up.
+        image.unlink(missing_ok=True)
+        link_or_copy(image_file("sluice.qcow2"), image)
         kernel = image_file("vmlinuz")
         self.type = acceleration(kernel)
         self.disk.unlink(missing_ok=True)
@@ -273,3 +276,10 @@ def image_file(name: str) -> Path:
             f"{path} doesn't exist", hint="build the image first: make image (takes some minutes)"
         )
     return path
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -44,4 +44,5 @@ A Packet Too Big For The Way Is Reported To Its Sender
 Router Is Up
     Appliance Is Booted    sriov
     Fast Path Has Virtual Functions
+    Hosts Know The Appliances IPv6 Neighbours
     Appliance Is Configured
