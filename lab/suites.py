@@ -37,14 +37,15 @@ def run_suites(name: str) -> int:
         raise LabError(
             f"the lab {kept[0].name} is still up", hint=f"end it with: {state.ENTER} stop"
         )
-    shutil.rmtree(RESULTS, ignore_errors=True)
-    RESULTS.mkdir(parents=True)
-    status = subprocess.run(words, cwd=paths.TOP, check=False).returncode
-    output = RESULTS / "output.xml"
-    # Robot's own statuses: up to 249 failed tests; then help, bad data, interrupted, crashed.
-    if not output.exists() or status in (251, 252, 255):
-        raise LabError(f"robot ended with status {status} and left no results")
-    count = read_results(output)
+    with state.claimed("suites"):
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        RESULTS.mkdir(parents=True)
+        status = subprocess.run(words, cwd=paths.TOP, check=False).returncode
+        output = RESULTS / "output.xml"
+        # Robot's own statuses: up to 249 failed tests; then help, bad data, interrupted, crashed.
+        if not output.exists() or status in (251, 252, 255):
+            raise LabError(f"robot ended with status {status} and left no results")
+        count = read_results(output)
     for skip in count.skips:
         progress(f"skipped: {skip}")
     progress(f"results: {RESULTS}/log.html, junit.xml")

@@ -32,7 +32,8 @@ def appliance_is_up(topology: str) -> None:
 def save_the_booted_appliance() -> None:
     """Keep the appliance's state; the suites that follow go back to it."""
     SESSION.stop_captures()
-    SESSION.save()
+    if SESSION.lab is not None:
+        SESSION.save()
 
 
 def appliance_is_configured() -> None:
