@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if getattr(arguments, "argv", [])[:1] == ["--"]:
         del arguments.argv[0]
     command: Callable[[argparse.Namespace], int] = arguments.command
+    # Whoever asks us to end gets a clean machine as with ^C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return command(arguments)
     except LabError as error:

@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -40,7 +41,11 @@ def run_suites(name: str) -> int:
     with state.claimed("suites"):
         shutil.rmtree(RESULTS, ignore_errors=True)
         RESULTS.mkdir(parents=True)
-        status = subprocess.run(words, cwd=paths.TOP, check=False).returncode
+        robot = subprocess.Popen(words, cwd=paths.TOP)
+        # ^C reaches it too, and it needs its time to take the lab down.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        status = robot.wait()
+        signal.signal(signal.SIGINT, before)
         output = RESULTS / "output.xml"
         # Robot's own statuses: up to 249 failed tests; then help, bad data, interrupted, crashed.
         if not output.exists() or status in (251, 252, 255):
@@ -56,7 +61,7 @@ def run_suites(name: str) -> int:
 def command(name: str) -> list[str]:
     """The call of Robot Framework."""
     words = [sys.executable, "-m", "robot", "--outputdir", str(RESULTS), "--xunit", "junit.xml"]
-    words += ["--pythonpath", str(paths.TOP), "--pythonpath", str(SUITES / "lib")]
+    words += ["--pythonpath", str(paths.TOP)]
     words += ["--name", "Sluice", "--consolewidth", "100", "--suitestatlevel", "2"]
     if name == SMOKE:
         words += ["--include", SMOKE]
