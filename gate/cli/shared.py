@@ -4,7 +4,9 @@
 Keys of `status -j`, one object a daemon: daemon, alive, pid (null if not alive), instance, version
 (of the installed product, null where it isn't installed), created (when it made its file of shared
 memory, nanoseconds since 1970: tells two of them apart; null for a daemon that has none), changes
-(of that file's content). Keys of `drops -j` and `exceptions -j`: reason (its name), text, packets.
+(of that file's content). Keys of `drops -j` and `exceptions -j`: reason (its name), text, packets,
+and how many of these were to be handed to Linux in the classes control (keeps neighbours, routing
+and tunnels alive), local (others for this host) and forwarded (all others).
 Keys of `tables -j`: file (config: written by fpmd; stats: by fp-rte), table, used, most (since fpmd
 made the file), capacity, fill (percent), version (of the layout), row_size (bytes). Only tables
 whose rows are given out count `used`. Keys of `refused -j`: feature, object (its fields in words),
@@ -20,6 +22,7 @@ from sluice.cli.view import View
 
 DAEMONS = ("fpmd", "fp-rte", "cmgrd")
 REASON_DROP, REASON_EXCEPTION = 0, 1
+CLASSES = ("control", "local", "forwarded")
 
 
 def status(view: View, _: argparse.Namespace) -> list[Row]:
@@ -55,10 +58,10 @@ def product_version() -> str | None:
 
 
 def reasons(view: View, arguments: argparse.Namespace, kind: int) -> list[Row]:
-    """The counters of one kind, summed over the workers."""
+    """The counters of one kind, summed over all threads, also those that no longer run."""
     names = view.stats.rows("reason", "struct reason_row")
     counts = view.stats.rows("worker_reason", "struct worker_reason_row")
-    workers = [worker.number for worker in view.workers()]
+    classes = view.stats.rows("worker_exception", "struct worker_exception_row")
     found: list[Row] = []
     for number, row in enumerate(names):
         name = text(row.name)
@@ -66,10 +69,32 @@ def reasons(view: View, arguments: argparse.Namespace, kind: int) -> list[Row]:
             break
         if row.kind != kind:
             continue
-        packets = sum(counts[worker].count[number] for worker in workers)
-        if packets or arguments.all:
-            found.append({"reason": name, "text": text(row.text), "packets": packets})
+        packets = sum(one.count[number] for one in counts)
+        if not packets and not arguments.all:
+            continue
+        found.append(
+            {
+                "reason": name,
+                "text": text(row.text),
+                "packets": packets,
+                **{
+                    label: sum(one.count[index][number] for one in classes)
+                    for index, label in enumerate(CLASSES)
+                },
+            }
+        )
     return found
+
+
+def class_summary(rows: list[Row]) -> str:
+    """Totals: a line below the table for people."""
+    totals: dict[str, int] = {}
+    for row in rows:
+        for label in CLASSES:
+            count = row[label]
+            assert isinstance(count, int)
+            totals[label] = totals.get(label, 0) + count
+    return "by class: " + ", ".join(f"{label} {count}" for label, count in totals.items())
 
 
 def drops(view: View, arguments: argparse.Namespace) -> list[Row]:
@@ -121,7 +146,12 @@ def all_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="also those without a count")
 
 
-REASON_COLUMNS = (("reason", "REASON"), ("packets", "PACKETS"), ("text", "MEANING"))
+REASON_COLUMNS = (
+    ("reason", "REASON"),
+    ("packets", "PACKETS"),
+    *((label, label.upper()) for label in CLASSES),
+    ("text", "MEANING"),
+)
 COMMANDS = (
     Command(
         name="status",
@@ -144,10 +174,11 @@ COMMANDS = (
     ),
     Command(
         name="exceptions",
-        help="packets handed to Linux, by reason",
+        help="packets handed to Linux, by reason and class",
         run=exceptions,
         columns=REASON_COLUMNS,
         nothing="Nothing was handed to Linux.",
+        summary=class_summary,
         add_arguments=all_argument,
     ),
     Command(

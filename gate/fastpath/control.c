@@ -15,6 +15,7 @@
 
 #define PORTS_MS	 100 /* between two looks at the ports */
 #define FILE_MS		 10 /* and at the config file while there's no fpmd that would tell of a new one */
+#define MISSING_MS	 1000 /* how long packets that a device lost count as a sign of overload */
 #define RECONNECT_MIN_MS 20
 #define RECONNECT_MAX_MS 500
 
@@ -220,6 +221,17 @@ static int move_over(const struct paths *paths, struct shm *config, struct shm *
 	return 0;
 }
 
+/* Tells the workers whether the device loses packets. */
+static void follow_missing(struct rte_port *p, uint64_t was, uint64_t now)
+{
+	static int64_t until[FP_PORTS_MAX];
+	int64_t ms = milliseconds();
+
+	if (now > was)
+		until[p->fpn.id] = ms + MISSING_MS;
+	atomic_store_explicit(&p->missing, ms < until[p->fpn.id], memory_order_relaxed);
+}
+
 static void read_counters(struct rte_port *p, const struct port_state_row *was)
 {
 	struct port_state_row now = {};
@@ -233,12 +245,21 @@ static void read_counters(struct rte_port *p, const struct port_state_row *was)
 	row->speed = now.speed;
 	row->rx_packets = was->rx_packets + now.rx_packets;
 	row->rx_bytes = was->rx_bytes + now.rx_bytes;
+	follow_missing(p, row->rx_missed, was->rx_missed + now.rx_missed);
 	row->rx_missed = was->rx_missed + now.rx_missed;
+	row->overloads = was->overloads + atomic_load_explicit(&p->overloads, memory_order_relaxed);
 	row->rx_errors = was->rx_errors + now.rx_errors;
 	row->rx_nombuf = was->rx_nombuf + now.rx_nombuf;
 	row->tx_packets = was->tx_packets + now.tx_packets;
 	row->tx_bytes = was->tx_bytes + now.tx_bytes;
 	row->tx_errors = was->tx_errors + now.tx_errors;
+}
+
+void control_last_counters(void)
+{
+	for (unsigned i = 0; i < rte.n_ports; i++)
+		if (rte.ports[i].row)
+			read_counters(&rte.ports[i], &before[i]);
 }
 
 static void follow_mtu(struct rte_port *p)

@@ -20,6 +20,9 @@ int control_open_config(struct shm *ret, const struct paths *paths, int timeout_
 /* Fills the port_state rows of rte.ports; before the exception thread starts. */
 void control_init_ports(struct shm *stats);
 
+/* After the workers ended: what the devices counted until then. */
+void control_last_counters(void);
+
 /* Until a signal comes on @signal_fd: 0; or until forwarding can't go on: -errno. */
 int control_run(const struct paths *paths, struct shm *config, struct shm *stats, int signal_fd,
 		struct err *err);

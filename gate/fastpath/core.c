@@ -52,9 +52,42 @@ void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 	rte_pktmbuf_free(m);
 }
 
+static struct budget control_budget, other_budget;
+
+void fp_limit_exceptions(const struct fp_exception_rates *rates, unsigned n_ports)
+{
+	uint64_t hz = rte_get_tsc_hz();
+
+	budget_init(&control_budget, hz, rates->control_port, rates->control_total, n_ports, 1);
+	budget_init(&other_budget, hz, rates->port, rates->total, n_ports, BUDGET_CLASSES);
+}
+
+/* Why a packet can't be paid for; N_REASONS: it was. */
+static enum reason pay(const struct fp_worker *w, uint16_t port, enum fp_class class)
+{
+	uint64_t now = rte_rdtsc();
+
+	if (class == FP_CLASS_CONTROL)
+		return budget_pay(&control_budget, port, 0, false, now) == BUDGET_PAID
+			       ? N_REASONS
+			       : DROP_EXCEPTION_CONTROL;
+	switch (budget_pay(&other_budget, port, class - FP_CLASS_LOCAL, w->overload, now)) {
+	case BUDGET_PAID:
+		return N_REASONS;
+	case BUDGET_OVER_SHARE:
+		return DROP_EXCEPTION_OVERLOAD;
+	case BUDGET_PORT_SPENT:
+		return DROP_EXCEPTION_BUDGET;
+	case BUDGET_TOTAL_SPENT:
+		break;
+	}
+	return DROP_EXCEPTION_TOTAL;
+}
+
 void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 {
-	enum reason why = DROP_EXCEPTION_RING;
+	enum fp_class class;
+	enum reason why;
 	uint32_t len;
 
 	/* The Ethernet header was in the first segment before it was cut off, so it fits there again. */
@@ -63,10 +96,14 @@ void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 		m->l2_len = 0;
 	}
 	len = m->pkt_len; /* once taken, m may be gone at any moment */
-	if (unlikely(!fp_edges.to_linux(w, m->port, m, &why))) {
+	class = fp_classify(reason, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+	why = pay(w, m->port, class);
+	if (unlikely(why != N_REASONS || !fp_edges.to_linux(w, m->port, class, m, &why))) {
+		w->classes->count[class][why]++;
 		fp_drop(w, m, why);
 		return;
 	}
+	w->classes->count[class][reason]++;
 	w->exceptions++;
 	w->exception_bytes += len;
 	fp_count(w, reason);
@@ -75,6 +112,27 @@ void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 void fp_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
 	fp_hooks.ether_input(w, port, pkts, n);
+}
+
+void fp_input_overloaded(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct rte_mbuf *control[FP_BURST];
+	uint16_t n_control = 0, n_other = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		if (fp_is_control(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len))
+			control[n_control++] = m;
+		else
+			pkts[n_other++] = m;
+	}
+	w->overload = true;
+	if (n_control)
+		fp_input(w, port, control, n_control);
+	if (n_other)
+		fp_input(w, port, pkts, n_other);
+	w->overload = false;
 }
 
 void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
@@ -181,9 +239,11 @@ int fp_attach(const struct shm *config, struct shm *stats, struct err *err)
 void fp_worker_init(struct fp_worker *w, uint16_t id, struct shm *stats)
 {
 	struct worker_reason_row *reasons = shm_rows(stats, "worker_reason");
+	struct worker_exception_row *classes = shm_rows(stats, "worker_exception");
 	struct worker_row *rows = shm_rows(stats, "worker");
 
 	w->id = id;
 	w->reasons = reasons[id].count;
+	w->classes = &classes[id];
 	w->row = &rows[id];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* The exception path: packets between workers and Linux. One thread serves the TAPs of all ports. With TAP queues it
- * reads and writes them itself, a packet a system call; with vhost it drives virtio-user devices, whose other end is a
- * kernel thread. */
+/* The exception path: packets between workers and Linux. README.md tells the whole of it. One thread serves the TAPs of
+ * all ports. With TAP queues it reads and writes them itself, a packet a system call; with vhost it drives virtio-user
+ * devices, whose other end is a kernel thread. */
 #include "fastpath/rte.h"
 
 #include <errno.h>
@@ -20,6 +20,8 @@
 
 #define BATCH	     32 /* packets of one port in one turn */
 #define SEGMENTS_MAX 16
+#define TURN_MIN     8U	 /* batches for Linux before TAPs are looked at again */
+#define VHOST_WAIT   2	 /* milliseconds that a control plane packet waits for room at vhost */
 #define POLL_RUNNING 1	 /* milliseconds between looks while a worker runs, */
 #define POLL_VHOST   10	 /* at most while all doze but vhost's devices must be polled, */
 #define POLL_DOZING  100 /* and otherwise; a worker or a TAP wakes it before */
@@ -82,11 +84,17 @@ static int add_queue(const struct rte_port *p, unsigned port)
 int exception_init(struct shm *stats, struct err *err)
 {
 	struct epoll_event wake = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
-	uint64_t hz = rte_get_tsc_hz();
+	const struct fp_exception_rates rates = {
+		.port = rte.plan->exception_rate,
+		.total = rte.plan->exception_total,
+		.control_port = rte.plan->exception_control,
+		.control_total = CONTROL_PORTS * rte.plan->exception_control,
+	};
 
 	fp_worker_init(&own, (uint16_t)rte.n_workers, stats);
-	rte.budget_cost = hz / rte.plan->exception_rate;
-	rte.budget_burst = RTE_MAX(hz / 10, 32 * rte.budget_cost);
+	fp_limit_exceptions(&rates, rte.n_ports);
+	if (queues_init(&rte.to_linux, rte.n_ports, EXCEPTION_RING))
+		return err_set(err, ENOMEM, "no memory for the exception rings");
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	rte.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (epoll_fd < 0 || rte.wake_fd < 0 ||
@@ -94,13 +102,8 @@ int exception_init(struct shm *stats, struct err *err)
 		return err_set(err, errno, "can't wait for TAPs: %s", strerror(errno));
 	for (unsigned i = 0; i < rte.n_ports; i++) {
 		struct rte_port *p = &rte.ports[i];
-		char name[RTE_RING_NAMESIZE];
 		int rc;
 
-		snprintf(name, sizeof(name), "to_linux%u", i);
-		p->to_linux = rte_ring_create(name, EXCEPTION_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
-		if (!p->to_linux)
-			return err_set(err, ENOMEM, "no memory for the exception rings");
 		p->vhost = UINT16_MAX;
 		if (rte.plan->vhost) {
 			rc = add_vhost(p, err);
@@ -125,38 +128,13 @@ void exception_wake(void)
 		eventfd_write(rte.wake_fd, 1);
 }
 
-/* Takes the price of one packet from the port's budget. The budget is a date: until when the packets so far are paid
- * for; it never lies further back than the burst is worth. */
-static bool pay(struct rte_port *p)
+bool exception_put(struct fp_worker *w, uint16_t port, enum fp_class class, struct rte_mbuf *m,
+		   enum reason *ret_reason)
 {
-	uint64_t now = rte_rdtsc();
-	uint64_t was = atomic_load_explicit(&p->paid_until, memory_order_relaxed);
-
-	for (;;) {
-		uint64_t from = was + rte.budget_burst > now ? was : now - rte.budget_burst;
-		uint64_t to = from + rte.budget_cost;
-
-		if (to > now)
-			return false;
-		if (atomic_compare_exchange_weak_explicit(
-			    &p->paid_until, &was, to, memory_order_relaxed, memory_order_relaxed))
-			return true;
-	}
-}
-
-bool exception_put(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum reason *ret_reason)
-{
-	struct rte_port *p = &rte.ports[port];
-
-	if (unlikely(!pay(p))) {
-		*ret_reason = DROP_EXCEPTION_BUDGET;
-		return false;
-	}
-	if (unlikely(rte_ring_mp_enqueue(p->to_linux, m))) {
-		*ret_reason = DROP_EXCEPTION_RING;
-		return false;
-	}
-	return true;
+	if (likely(queues_put(&rte.to_linux, port, class, m)))
+		return true;
+	*ret_reason = DROP_EXCEPTION_RING;
+	return false;
 }
 
 static bool write_packet(int fd, const struct rte_mbuf *m)
@@ -173,23 +151,46 @@ static bool write_packet(int fd, const struct rte_mbuf *m)
 	return writev(fd, iov, n) >= 0;
 }
 
-static unsigned to_linux(struct rte_port *p)
+/* How many of @pkts vhost takes. Its ring may hold others that are in front of the control plane's: these wait a little. */
+static uint16_t write_vhost(const struct rte_port *p, enum fp_class class, struct rte_mbuf **pkts,
+			    uint16_t n)
+{
+	uint16_t taken = rte_eth_tx_burst(p->vhost, 0, pkts, n);
+	uint64_t until = rte_rdtsc() + VHOST_WAIT * rte_get_tsc_hz() / 1000;
+
+	while (unlikely(taken < n) && class == FP_CLASS_CONTROL && rte_rdtsc() < until) {
+		rte_pause();
+		taken += rte_eth_tx_burst(p->vhost, 0, pkts + taken, n - taken);
+	}
+	return taken;
+}
+
+static void drop(struct rte_mbuf *m, enum fp_class class)
+{
+	own.classes->count[class][DROP_TAP_FULL]++;
+	fp_drop(&own, m, DROP_TAP_FULL);
+}
+
+/* A batch of the most important packets there are, to its port's TAP; how many packets. */
+static unsigned to_linux(void)
 {
 	struct rte_mbuf *pkts[BATCH];
-	uint16_t n = (uint16_t)rte_ring_sc_dequeue_burst(p->to_linux, (void **)pkts, BATCH, NULL);
 	uint32_t sizes[BATCH];
-	uint16_t taken = 0;
+	enum fp_class class;
+	uint16_t port, taken = 0;
+	uint16_t n = (uint16_t)queues_take(&rte.to_linux, pkts, BATCH, &port, &class);
+	struct rte_port *p = &rte.ports[port];
 
 	if (!n)
 		return 0;
 	if (p->vhost != UINT16_MAX) {
 		for (uint16_t i = 0; i < n; i++)
 			sizes[i] = pkts[i]->pkt_len;
-		taken = rte_eth_tx_burst(p->vhost, 0, pkts, n);
+		taken = write_vhost(p, class, pkts, n);
 		for (uint16_t i = 0; i < taken; i++)
 			p->row->to_linux_bytes += sizes[i];
 		for (uint16_t i = taken; i < n; i++)
-			fp_drop(&own, pkts[i], DROP_TAP_FULL);
+			drop(pkts[i], class);
 	} else {
 		for (uint16_t i = 0; i < n; i++) {
 			if (write_packet(p->tap.fd, pkts[i])) {
@@ -197,7 +198,7 @@ static unsigned to_linux(struct rte_port *p)
 				taken++;
 				rte_pktmbuf_free(pkts[i]);
 			} else {
-				fp_drop(&own, pkts[i], DROP_TAP_FULL);
+				drop(pkts[i], class);
 			}
 		}
 	}
@@ -277,14 +278,6 @@ static unsigned from_linux(struct rte_port *p)
 	return n;
 }
 
-static bool any_waiting(void)
-{
-	for (unsigned i = 0; i < rte.n_ports; i++)
-		if (!rte_ring_empty(rte.ports[i].to_linux))
-			return true;
-	return false;
-}
-
 static bool all_dozing(void)
 {
 	for (unsigned i = 0; i < rte.n_workers; i++)
@@ -308,7 +301,7 @@ static int wait_for_work(struct epoll_event *events, int max, uint64_t silent)
 	int timeout = 0, n;
 
 	atomic_store_explicit(&rte.exception_sleeps, true, memory_order_seq_cst);
-	if (!any_waiting() && !atomic_load(&rte.stop)) {
+	if (queues_empty(&rte.to_linux) && !atomic_load(&rte.stop)) {
 		timeout = POLL_RUNNING;
 		if (all_dozing())
 			timeout = has_vhost ? vhost_timeout(silent) : POLL_DOZING;
@@ -316,6 +309,26 @@ static int wait_for_work(struct epoll_event *events, int max, uint64_t silent)
 	n = epoll_wait(epoll_fd, events, max, timeout);
 	atomic_store_explicit(&rte.exception_sleeps, false, memory_order_relaxed);
 	return n;
+}
+
+/* Some batches, so that neither way of the traffic waits long for the other; how many packets. */
+static unsigned turn_to_linux(void)
+{
+	unsigned batches = RTE_MAX(TURN_MIN, rte.n_ports), total = 0;
+
+	for (unsigned i = 0, n; i < batches; i++, total += n) {
+		n = to_linux();
+		if (!n)
+			break;
+	}
+	return total;
+}
+
+void exception_finish(void)
+{
+	if (rte.to_linux.n_ports)
+		while (to_linux())
+			;
 }
 
 int exception_main(void *unused)
@@ -345,11 +358,9 @@ int exception_main(void *unused)
 			else
 				work++;
 		}
-		for (unsigned i = 0; i < rte.n_ports; i++) {
-			work += to_linux(&rte.ports[i]);
-			if (has_vhost)
-				work += from_linux(&rte.ports[i]);
-		}
+		work += turn_to_linux();
+		for (unsigned i = 0; has_vhost && i < rte.n_ports; i++)
+			work += from_linux(&rte.ports[i]);
 		/* A TAP that is readable but can't be read now would make epoll spin. */
 		if (waiting && !work)
 			usleep(100);

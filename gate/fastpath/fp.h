@@ -16,6 +16,8 @@
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
 
+#include "fastpath/budget.h"
+#include "fastpath/classify.h"
 #include "fastpath/reasons.h"
 #include "features/feature.h"
 #include "lib/err.h"
@@ -28,6 +30,7 @@
 #define FP_NONE	     UINT32_MAX
 
 static_assert(N_REASONS <= REASONS_MAX);
+static_assert(FP_PORTS_MAX == BUDGET_PORTS && FP_CLASSES - 1 == BUDGET_CLASSES);
 
 /* Packets bound for one port, sent when full and at the end of each loop. */
 struct fp_txq {
@@ -37,11 +40,14 @@ struct fp_txq {
 
 struct fp_worker {
 	uint16_t id; /* row in the tables "worker" and "worker_reason" */
-	uint16_t pad;
+	/* The port whose burst is handled has more than this worker can take: exceptions pass within their share only. */
+	bool overload;
+	uint8_t pad;
 	uint32_t now; /* CLOCK_MONOTONIC in seconds, refreshed about every millisecond */
 	/* Packets ended so far by fp_exception and fp_drop. Who calls handlers takes the difference, for its own counters. */
 	uint64_t exceptions, exception_bytes, drops;
 	uint64_t *reasons; /* count[] of this worker's worker_reason row */
+	struct worker_exception_row *classes;
 	struct worker_row *row;
 	uint64_t dirty; /* bit a port: packets in tx[] */
 	struct fp_txq tx[FP_PORTS_MAX];
@@ -99,8 +105,8 @@ extern struct fp_hooks fp_hooks;
 void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
 
 /* Hands @m to Linux as it came in, on the TAP of port m->port: data is put back to the Ethernet header (m->l2_len bytes
- * before the layer 3 header; l2_len 0: data is there already). Counts @reason (an EXCEPTION_), or a drop where the port's
- * budget or ring is full. Header fields already changed must be restored by the caller before. */
+ * before the layer 3 header; l2_len 0: data is there already). Counts @reason (an EXCEPTION_), or a drop where a budget of
+ * its class (classify.h) or the ring is full. Header fields already changed must be restored by the caller before. */
 void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
 
 /* Queues @m, data at the Ethernet header, for port @port. It's sent at the latest at the end of this loop. */
@@ -110,6 +116,10 @@ static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_m
 
 /* A burst as port @port received it. */
 void fp_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+
+/* The same while the port's receive ring overflows: the control plane's packets go first, other exceptions are dropped
+ * beyond their share of the budget (budget.h) instead of beyond the budget. */
+void fp_input_overloaded(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 
 /* Packets that Linux sent on port @port's TAP: hook fp_process_linux_tx, then out. */
 void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
@@ -123,13 +133,21 @@ int fp_attach(const struct shm *config, struct shm *stats, struct err *err);
 /* Binds a zeroed worker to its rows. */
 void fp_worker_init(struct fp_worker *w, uint16_t id, struct shm *stats);
 
+/* The budgets of exceptions (classes FP_CLASS_CONTROL, and the other two). Without this call there's no limit. Before
+ * workers run; rates in packets a second. */
+struct fp_exception_rates {
+	uint32_t port, total; /* but for the control plane's */
+	uint32_t control_port, control_total;
+};
+void fp_limit_exceptions(const struct fp_exception_rates *rates, unsigned n_ports);
+
 /* What the outside does for the fast path; fp-rte sets them to DPDK ports and TAPs, the packet harness to lists. */
 struct fp_edges {
 	/* Sends @n packets on @port, queue of worker @w; returns how many it took (the rest is dropped, tx_full). */
 	uint16_t (*port_tx)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
-	/* Takes @m for Linux; false: ring full, budget spent (sets *ret_reason); @m stays the caller's. */
-	bool (*to_linux)(struct fp_worker *w, uint16_t port, struct rte_mbuf *m,
-			 enum reason *ret_reason);
+	/* Takes @m for Linux; false: no room (sets *ret_reason); @m stays the caller's. */
+	bool (*to_linux)(struct fp_worker *w, uint16_t port, enum fp_class class,
+			 struct rte_mbuf *m, enum reason *ret_reason);
 };
 extern struct fp_edges fp_edges;
 

@@ -18,6 +18,10 @@
  * the silence before it, and a fast path that is hardly used costs hardly anything. */
 #define IDLE_PART 16
 
+/* A receive queue is overloaded when it gives full bursts in succession, which alone only says that there's much to do,
+ * and the device says that it's too much: it has lost packets, or its ring is nearly full. Asked every FULL_BURSTS. */
+#define FULL_BURSTS 8
+
 static uint16_t port_send(struct fp_worker *fp, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct rte_worker *w = (struct rte_worker *)fp;
@@ -89,7 +93,7 @@ int loop_init(struct shm *stats, struct err *err)
 			/* One after the other, so that ports with few queues don't all end at worker 0. */
 			struct rte_worker *w = &rte.workers[(i + q) % rte.n_workers];
 
-			w->rx[w->n_rx++] = (struct rx_queue){(uint16_t)i, q};
+			w->rx[w->n_rx++] = (struct rx_queue){.port = (uint16_t)i, .queue = q};
 		}
 		rc = give_tx_queues(i, err);
 		if (rc)
@@ -200,6 +204,30 @@ static uint32_t seconds(void)
 	return (uint32_t)now.tv_sec;
 }
 
+static __rte_noinline bool is_overloaded(struct rx_queue *rx)
+{
+	struct rte_port *p = &rte.ports[rx->port];
+	bool was = rx->overloaded;
+	int waiting;
+
+	rx->full = 0;
+	rx->overloaded = atomic_load_explicit(&p->missing, memory_order_relaxed);
+	if (!rx->overloaded) {
+		/* Negative where the driver can't tell. */
+		waiting = rte_eth_rx_queue_count(rx->port, rx->queue);
+		rx->overloaded = waiting >= p->fpn.n_rxd * 3 / 4;
+	}
+	if (rx->overloaded && !was)
+		atomic_fetch_add_explicit(&p->overloads, 1, memory_order_relaxed);
+	return rx->overloaded;
+}
+
+/* A full burst came from @rx. */
+static inline bool overloaded(struct rx_queue *rx)
+{
+	return ++rx->full >= FULL_BURSTS ? is_overloaded(rx) : rx->overloaded;
+}
+
 int loop_main(void *worker)
 {
 	struct rte_worker *w = worker;
@@ -224,12 +252,20 @@ int loop_main(void *worker)
 		quiesce_point(row);
 
 		for (unsigned i = 0; i < w->n_rx; i++) {
-			uint16_t n =
-				rte_eth_rx_burst(w->rx[i].port, w->rx[i].queue, pkts, FP_BURST);
+			struct rx_queue *rx = &w->rx[i];
+			uint16_t n = rte_eth_rx_burst(rx->port, rx->queue, pkts, FP_BURST);
 
-			if (n) {
-				fp_input(&w->fp, w->rx[i].port, pkts, n);
-				received += n;
+			if (!n)
+				continue;
+			received += n;
+			if (likely(n < FP_BURST)) {
+				rx->full = 0;
+				rx->overloaded = false;
+				fp_input(&w->fp, rx->port, pkts, n);
+			} else if (likely(!overloaded(rx))) {
+				fp_input(&w->fp, rx->port, pkts, n);
+			} else {
+				fp_input_overloaded(&w->fp, rx->port, pkts, n);
 			}
 		}
 		if (unlikely(!rte_ring_empty(w->from_linux)))

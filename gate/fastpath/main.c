@@ -106,8 +106,8 @@ static int check(const struct paths *paths, const struct settings *settings,
 		return EXIT_FAILURE;
 	plan_make(plan, settings, system, runs ? PLAN_LOOK : PLAN_START);
 	plan_print(plan, settings);
-	printf("%-19s %s\n", "instance", paths->instance);
-	printf("%-19s %s\n", "running", runs ? "yes" : "no");
+	printf("%-20s %s\n", "instance", paths->instance);
+	printf("%-20s %s\n", "running", runs ? "yes" : "no");
 	fflush(stdout);
 	for (unsigned i = 0; i < plan->n_problems; i++)
 		err_print(&plan->problems[i]);
@@ -181,6 +181,7 @@ static void stop_threads(void)
 	if (rte.wake_fd > 0)
 		exception_wake();
 	rte_eal_mp_wait_lcore();
+	exception_finish();
 }
 
 static int signals(void)
@@ -239,6 +240,7 @@ static int forward(const struct paths *paths, const struct settings *settings,
 		notify_systemd("STOPPING=1");
 	}
 	stop_threads();
+	control_last_counters();
 
 close:
 	close_ports(!forwarding);

@@ -358,6 +358,15 @@ static bool has_cpu(const struct system *system, unsigned cpu)
 	return false;
 }
 
+static void check_cpu(struct plan *plan, const struct system *system, const char *setting,
+		      unsigned cpu)
+{
+	if (!has_cpu(system, cpu))
+		err_hint(problem(plan, "%s: CPU %u isn't there or not allowed", setting, cpu),
+			 "CPUs are from %u to %u", system->cpus[0],
+			 system->cpus[system->n_cpus - 1]);
+}
+
 static void plan_cores(struct plan *plan, const struct settings *settings,
 		       const struct system *system)
 {
@@ -365,11 +374,10 @@ static void plan_cores(struct plan *plan, const struct settings *settings,
 	unsigned n = 0;
 
 	plan->control_core = setting_or(settings->control_core, system->cpus[0]);
-	if (!has_cpu(system, plan->control_core))
-		err_hint(problem(plan, "FP_CONTROL_CORE: CPU %u isn't there or not allowed",
-				 plan->control_core),
-			 "CPUs are from %u to %u", system->cpus[0],
-			 system->cpus[system->n_cpus - 1]);
+	check_cpu(plan, system, "FP_CONTROL_CORE", plan->control_core);
+	plan->exception_core = setting_or(settings->exception_core, plan->control_core);
+	if (plan->exception_core != plan->control_core)
+		check_cpu(plan, system, "FP_EXCEPTION_CORE", plan->exception_core);
 
 	if (!settings->cores[0]) {
 		for (unsigned i = system->n_cpus > 1; i < system->n_cpus; i++)
@@ -386,11 +394,7 @@ static void plan_cores(struct plan *plan, const struct settings *settings,
 	}
 	for (unsigned i = 0; i < n; i++) {
 		plan->cores[plan->n_cores++] = cpus[i];
-		if (!has_cpu(system, cpus[i]))
-			err_hint(problem(plan, "FP_CORES: CPU %u isn't there or not allowed",
-					 cpus[i]),
-				 "CPUs are from %u to %u", system->cpus[0],
-				 system->cpus[system->n_cpus - 1]);
+		check_cpu(plan, system, "FP_CORES", cpus[i]);
 	}
 }
 
@@ -472,6 +476,10 @@ void plan_make(struct plan *ret, const struct settings *settings, const struct s
 	plan_cores(ret, settings, system);
 	plan_memory(ret, settings, system, for_what);
 	ret->exception_rate = setting_or(settings->exception_rate, 20000);
+	ret->exception_total = setting_or(settings->exception_total, 100000);
+	ret->exception_control =
+		setting_or(settings->exception_control,
+			   ret->exception_rate > 5000 ? ret->exception_rate : 5000);
 	ret->idle_sleep = setting_or(settings->idle_sleep, 5000);
 
 	if (!system->has_tun)
@@ -503,7 +511,7 @@ static void line(const char *key, bool set, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(value, sizeof(value), fmt, args);
 	va_end(args);
-	printf("%-19s %-28s %s\n", key, value, set ? "as set" : "auto");
+	printf("%-20s %-28s %s\n", key, value, set ? "as set" : "auto");
 }
 
 void plan_print(const struct plan *plan, const struct settings *settings)
@@ -529,6 +537,8 @@ void plan_print(const struct plan *plan, const struct settings *settings)
 	}
 	line("FP_CORES", settings->cores[0], "%s", cores);
 	line("FP_CONTROL_CORE", settings->control_core != SETTING_AUTO, "%u", plan->control_core);
+	line("FP_EXCEPTION_CORE", settings->exception_core != SETTING_AUTO, "%u",
+	     plan->exception_core);
 	line("FP_MEMORY", settings->memory != SETTING_AUTO, "%u MiB", plan->memory);
 	line("FP_HUGEPAGES", settings->hugepages != SETTING_AUTO, "%s",
 	     plan->hugepages ? "yes" : "no");
@@ -543,6 +553,10 @@ void plan_print(const struct plan *plan, const struct settings *settings)
 	line("FP_TAP", settings->tap != SETTING_AUTO, "%s", plan->vhost ? "vhost" : "queue");
 	line("FP_EXCEPTION_RATE", settings->exception_rate != SETTING_AUTO, "%u packets/s a port",
 	     plan->exception_rate);
+	line("FP_EXCEPTION_TOTAL", settings->exception_total != SETTING_AUTO, "%u packets/s",
+	     plan->exception_total);
+	line("FP_EXCEPTION_CONTROL", settings->exception_control != SETTING_AUTO,
+	     "%u packets/s a port", plan->exception_control);
 	line("FP_IDLE_SLEEP", settings->idle_sleep != SETTING_AUTO, "%u us", plan->idle_sleep);
 	line("FP_MAX_INTERFACES", settings->max_ifaces != SETTING_AUTO, "%u",
 	     setting_or(settings->max_ifaces, 1024));

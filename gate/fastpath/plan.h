@@ -26,6 +26,7 @@ struct plan {
 	uint16_t cores[WORKERS_MAX];
 	unsigned n_cores;
 	unsigned control_core;
+	unsigned exception_core;
 	bool hugepages;
 	uint32_t memory; /* MiB */
 	uint32_t mbufs;
@@ -34,8 +35,8 @@ struct plan {
 	uint32_t mtu;
 	uint16_t rx_descriptors, tx_descriptors;
 	bool vhost; /* TAPs over vhost-net, else polled TAP queues */
-	uint32_t exception_rate;
-	uint32_t idle_sleep;   /* microseconds */
+	uint32_t exception_rate, exception_total, exception_control; /* packets a second */
+	uint32_t idle_sleep;					     /* microseconds */
 	uint64_t huge_missing; /* bytes of huge pages that aren't free now */
 	/* Everything that's wrong; the first is the most basic one. */
 	struct err problems[PLAN_PROBLEMS_MAX];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* The counters of drop and exception reasons in shared memory. */
+/* The counters of drop and exception reasons in shared memory, and the classes of exceptions. */
 #pragma once
 
 #include <stdint.h>
@@ -18,3 +18,18 @@ struct reason_row {
 	uint32_t kind; /* enum reason_kind */
 };
 static_assert(sizeof(struct reason_row) == 128);
+
+/* Classes of exceptions, the most important first (classify.h). */
+enum fp_class {
+	FP_CLASS_CONTROL,   /* keeps neighbours, routing and tunnels alive */
+	FP_CLASS_LOCAL,	    /* other packets for this host */
+	FP_CLASS_FORWARDED, /* all others: Linux forwards, answers or drops them */
+	FP_CLASSES,
+};
+
+/* Row of the stats table "worker_exception"; row index: worker. Of the packets that were to be handed to Linux: by class,
+ * those that were (under the reason of the exception), and those that were dropped instead (under that reason). What's
+ * counted here is counted in "worker_reason" too. */
+struct worker_exception_row {
+	uint64_t count[FP_CLASSES][REASONS_MAX];
+};

@@ -6,8 +6,7 @@
  *   exception thread  exception.c        TAPs: the only one that calls the kernel for packets
  *   workers           loop.c             packets; never call the kernel except to sleep
  *
- * Packets for Linux go through a ring per port (many workers, one exception thread), packets of Linux through a ring per
- * worker. A worker that runs wakes nobody: the exception thread looks by itself every millisecond while any worker
+ * Packets for Linux go through a ring per port and class (queues.h), packets of Linux through a ring per worker. A worker that runs wakes nobody: the exception thread looks by itself every millisecond while any worker
  * runs, and sleeps for long only while all of them doze. */
 #pragma once
 
@@ -15,10 +14,12 @@
 
 #include "fastpath/fp.h"
 #include "fastpath/plan.h"
+#include "fastpath/queues.h"
 #include "fpn/ports.h"
 #include "fpn/fpvi.h"
 
-#define EXCEPTION_RING 1024
+#define EXCEPTION_RING 1024 /* packets for Linux, of each port and class */
+#define CONTROL_PORTS  5    /* as many ports' worth of control plane packets may come from all */
 #define LINUX_RING     1024
 #define SHARED_TX_RING 1024
 
@@ -28,14 +29,17 @@ struct rte_port {
 	uint16_t vhost; /* DPDK port of its virtio-user device; UINT16_MAX: TAP queue */
 	uint16_t
 		owner; /* worker that sends Linux's packets: always the same one, so that they stay in order */
-	struct rte_ring *to_linux;
 	struct port_state_row *row;
-	/* Exception budget: when, in TSC cycles, the packets handed over so far are paid for. Workers move it on. */
-	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint64_t paid_until;
+	_Atomic bool
+		missing; /* control thread: the device has lost packets within the last second */
+	_Atomic uint64_t overloads; /* workers: how often a receive queue became overloaded */
 };
 
 struct rx_queue {
 	uint16_t port, queue;
+	uint16_t
+		full; /* full bursts in succession, since the last look at whether it's overloaded */
+	bool overloaded;
 };
 
 /* A transmit queue that several workers share: they put packets on the ring, its owner sends. */
@@ -69,8 +73,7 @@ struct rte {
 	_Atomic bool stop;
 	_Atomic bool pause;	 /* workers shall hold nothing and wait */
 	_Atomic unsigned paused; /* workers that do */
-	uint64_t budget_cost,
-		budget_burst; /* TSC cycles of one exception, and of all that may come at once */
+	struct queues to_linux;
 };
 
 extern struct rte rte;
@@ -85,5 +88,8 @@ void loop_resume(void);
 /* exception.c */
 int exception_init(struct shm *stats, struct err *err);
 int exception_main(void *unused); /* lcore function */
-bool exception_put(struct fp_worker *w, uint16_t port, struct rte_mbuf *m, enum reason *ret_reason);
+/* After all threads ended: what's still on its way to Linux gets there. */
+void exception_finish(void);
+bool exception_put(struct fp_worker *w, uint16_t port, enum fp_class class, struct rte_mbuf *m,
+		   enum reason *ret_reason);
 void exception_wake(void);

@@ -44,8 +44,9 @@ unsigned feature_stats_tables(struct shm_table_desc *ret, const struct settings 
 		{{"worker", 1, sizeof(struct worker_row), WORKERS_MAX}},
 		{{"worker_reason", 1, sizeof(struct worker_reason_row), WORKERS_MAX}},
 		{{"reason", 1, sizeof(struct reason_row), REASONS_MAX}},
+		{{"worker_exception", 1, sizeof(struct worker_exception_row), WORKERS_MAX}},
 	};
-	unsigned n = add(ret, 0, shared, 3, settings);
+	unsigned n = add(ret, 0, shared, sizeof(shared) / sizeof(shared[0]), settings);
 
 	for (unsigned i = 0; i < n_features; i++)
 		n = add(ret, n, features[i]->stats_tables, features[i]->n_stats_tables, settings);

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 
 FEATURE = re.compile(r"^FEATURE\((\w+),\s*(\d+)\)", re.MULTILINE)
-REASON = re.compile(r'^(DROP|EXCEPTION)\((\w+),\s*"([^"]*)"\)', re.MULTILINE)
+REASON = re.compile(r'^(DROP|EXCEPTION|LOCAL|TRANSIT)\((\w+),\s*"([^"]*)"\)', re.MULTILINE)
+SCOPES = ("LOCAL", "TRANSIT")
 
 
 def features(gate: Path) -> list[tuple[str, int]]:
@@ -27,7 +28,10 @@ def features(gate: Path) -> list[tuple[str, int]]:
 
 
 def reasons(gate: Path, names: list[str]) -> list[tuple[str, str, str]]:
-    """Return (kind, name, text): the shared reasons first, then each feature's, prefixed with its name."""
+    """Return (kind, name, text): the shared reasons first, then each feature's, prefixed with its name.
+
+    A kind that is a scope is an EXCEPTION whose packets are known to be for this host, or not.
+    """
     found = REASON.findall((gate / "fastpath/reasons.def").read_text())
     for name in names:
         path = gate / "features" / name / "reasons.def"
@@ -39,6 +43,10 @@ def reasons(gate: Path, names: list[str]) -> list[tuple[str, str, str]]:
 def header(gate: Path) -> str:
     """Return the text of features_gen.h."""
     listed = features(gate)
+    all_reasons = [
+        ("EXCEPTION" if kind in SCOPES else kind, kind, name, text)
+        for kind, name, text in reasons(gate, [name for name, _ in listed])
+    ]
     lines = [
         "// SPDX-License-Identifier: BSD-3-Clause",
         "/* Made by gate/features/gen.py; don't edit. */",
@@ -57,13 +65,18 @@ def header(gate: Path) -> str:
         "",
         "/* Why a packet left the fast path other than forwarded. */",
         "enum reason {",
-        *(f"\t{k}_{n.upper()}," for k, n, _ in reasons(gate, [name for name, _ in listed])),
+        *(f"\t{k}_{n.upper()}," for k, _, n, _ in all_reasons),
         "\tN_REASONS",
         "};",
         "",
         "/* X(kind, name, text) for each reason, in the order of enum reason. */",
         "#define REASONS(X) \\",
-        *(f'\tX({k}, {n}, "{t}") \\' for k, n, t in reasons(gate, [n for n, _ in listed])),
+        *(f'\tX({k}, {n}, "{t}") \\' for k, _, n, t in all_reasons),
+        "",
+        "",
+        "/* X(reason, LOCAL or TRANSIT) for exceptions whose packets are surely for this host, surely not. */",
+        "#define REASON_SCOPES(X) \\",
+        *(f"\tX({k}_{n.upper()}, {s}) \\" for k, s, n, _ in all_reasons if s in SCOPES),
         "",
     ]
     return "\n".join(lines) + "\n"

@@ -65,7 +65,7 @@ int eal_start(const struct plan *plan, const char *instance, bool debug, struct 
 		n += snprintf(lcores + n, sizeof(lcores) - (size_t)n, ",%u@%u", i + 1,
 			      plan->cores[i]);
 	snprintf(lcores + n, sizeof(lcores) - (size_t)n, ",%u@%u", plan->n_cores + 1,
-		 plan->control_core);
+		 plan->exception_core);
 	snprintf(memory, sizeof(memory), "%u", plan->memory);
 	snprintf(prefix, sizeof(prefix), "--file-prefix=sluice.%s", instance);
 

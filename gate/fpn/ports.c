@@ -36,6 +36,38 @@ static int underlay_ioctl(const struct fpn_port *port, unsigned long request, st
 	return rc;
 }
 
+/* Packets that an interface of Linux received and dropped, as /proc/net/dev has it (in the namespace we're in); 0: unknown. */
+static uint64_t underlay_dropped(const struct fpn_port *port)
+{
+	unsigned long long dropped = 0, bytes, packets, errors;
+	FILE *f = fopen("/proc/net/dev", "re");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *colon = strchr(line, ':');
+		char *name = line + strspn(line, " ");
+
+		if (!colon)
+			continue;
+		*colon = '\0';
+		if (strcmp(name, port->underlay))
+			continue;
+		if (sscanf(colon + 1, "%llu %llu %llu %llu", &bytes, &packets, &errors, &dropped) <
+		    4)
+			dropped = 0;
+		break;
+	}
+	if (f)
+		fclose(f);
+	return dropped;
+}
+
+/* net_af_xdp doesn't count what comes while its ring is full, the interface does. */
+static bool loses_silently(const struct plan_port *plan)
+{
+	return !strncmp(plan->device, "net_af_xdp", 10);
+}
+
 static bool is_af_packet(const struct plan_port *plan)
 {
 	return !strncmp(plan->device, "net_af_packet", 13);
@@ -113,6 +145,8 @@ int port_open(struct fpn_port *ret, const struct plan *plan, unsigned id, struct
 	if (rc)
 		return fail(err, p, rc, "can't ask");
 	snprintf(port.driver, sizeof(port.driver), "%s", info.driver_name);
+	if (loses_silently(p))
+		port.underlay_dropped = underlay_dropped(&port);
 	port.n_rxq = (uint16_t)RTE_MIN(plan->n_cores, info.max_rx_queues);
 	port.n_txq = (uint16_t)RTE_MIN(plan->n_cores, info.max_tx_queues);
 
@@ -135,6 +169,7 @@ int port_open(struct fpn_port *ret, const struct plan *plan, unsigned id, struct
 	rc = rte_eth_dev_adjust_nb_rx_tx_desc(port.id, &rxd, &txd);
 	if (rc)
 		return fail(err, p, rc, "can't size the rings of");
+	port.n_rxd = rxd;
 	pool = eal_pool(plan, rte_eth_dev_socket_id(port.id), err);
 	if (!pool)
 		return -ENOMEM;
@@ -223,6 +258,12 @@ void port_read(const struct fpn_port *port, struct port_state_row *row)
 	row->rx_packets = stats.ipackets;
 	row->rx_bytes = stats.ibytes;
 	row->rx_missed = stats.imissed;
+	if (loses_silently(port->plan)) {
+		uint64_t dropped = underlay_dropped(port);
+
+		row->rx_missed =
+			dropped > port->underlay_dropped ? dropped - port->underlay_dropped : 0;
+	}
 	row->rx_errors = stats.ierrors;
 	row->rx_nombuf = stats.rx_nombuf;
 	row->tx_packets = stats.opackets;

@@ -16,7 +16,9 @@ struct fpn_port {
 	const struct plan_port *plan;
 	uint16_t id;
 	uint16_t n_rxq, n_txq;
-	char driver[24]; /* of DPDK */
+	uint16_t n_rxd;		   /* descriptors of a receive queue */
+	uint64_t underlay_dropped; /* what the underlay had dropped before */
+	char driver[24];	   /* of DPDK */
 	char underlay
 		[IFNAMSIZ]; /* the interface of Linux below net_af_packet and net_af_xdp, else "" */
 	uint8_t mac[6];	    /* that the device filters by */

@@ -67,6 +67,12 @@ class Instance:
         for worker, count in counts.items():
             rows[worker].count[number] = count
 
+    def exceptions(self, number: int, counts: dict[tuple[int, int], int]) -> None:
+        """By (worker, class): packets of a reason that were to be handed to Linux."""
+        rows = self.rows(self.stats, "worker_exception", "worker_exception_row")
+        for (worker, kind), count in counts.items():
+            rows[worker].count[kind][number] = count
+
     def neighbour(
         self, row: int, iface: int, address: str, mac: str | None, *, bucket: int
     ) -> None:

@@ -95,9 +95,26 @@ def test_drops_and_exceptions_are_told_apart_and_zeros_left_out(instance: Instan
     instance.reason(0, "no_mbuf", 0, {0: 0})
     instance.reason(1, "tx_full", 0, {0: 3, 1: 4})
     instance.reason(2, "ip_ttl", 1, {1: 9})
-    assert table("drops") == [{"reason": "tx_full", "text": "about tx_full", "packets": 7}]
-    assert table("exceptions") == [{"reason": "ip_ttl", "text": "about ip_ttl", "packets": 9}]
-    assert [row["reason"] for row in table("drops --all")] == ["no_mbuf", "tx_full"]
+    # Counted by a thread that is no worker.
+    instance.reason(3, "tap_full", 0, {2: 5})
+    instance.exceptions(2, {(0, 2): 2, (1, 0): 3, (1, 2): 4})
+    classes = {"control": 0, "local": 0, "forwarded": 0}
+    assert table("drops") == [
+        {"reason": "tx_full", "text": "about tx_full", "packets": 7, **classes},
+        {"reason": "tap_full", "text": "about tap_full", "packets": 5, **classes},
+    ]
+    assert table("exceptions") == [
+        {
+            "reason": "ip_ttl",
+            "text": "about ip_ttl",
+            "packets": 9,
+            "control": 3,
+            "local": 0,
+            "forwarded": 6,
+        }
+    ]
+    assert "by class: control 3, local 0, forwarded 6" in text("exceptions")
+    assert [row["reason"] for row in table("drops --all")] == ["no_mbuf", "tx_full", "tap_full"]
 
 
 def test_neighbours_follows_chains_and_shows_unresolved_ones(instance: Instance) -> None:

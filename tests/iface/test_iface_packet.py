@@ -237,7 +237,7 @@ def test_bytes_sent_don_t_count_what_was_cut_off(router: Router, lan: Port, wan:
     assert after["tx_bytes"] - before["tx_bytes"] == 42
 
 
-def test_packets_over_the_budget_of_exceptions_are_dropped(
+def test_exceptions_that_linux_has_no_room_for_are_dropped(
     router: Router, lan: Port, wan: Port
 ) -> None:
     router.linux_takes(1)
@@ -245,7 +245,7 @@ def test_packets_over_the_budget_of_exceptions_are_dropped(
     assert lan.receives(frame) == lan.to_linux("ip_ttl", frame)
     # As it came in even now; only where it went differs.
     before = router.interface_counters(lan)
-    assert lan.receives(frame) == lan.dropped("exception_budget", frame)
+    assert lan.receives(frame) == lan.dropped("exception_ring", frame)
     assert router.interface_counters(lan)["rx_dropped"] == before["rx_dropped"] + 1
 
 

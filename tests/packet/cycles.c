@@ -45,7 +45,7 @@ static uint16_t port_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 	return n;
 }
 
-static bool to_linux(struct fp_worker *w, uint16_t port, struct rte_mbuf *m,
+static bool to_linux(struct fp_worker *w, uint16_t port, enum fp_class class, struct rte_mbuf *m,
 		     enum reason *ret_reason)
 {
 	n_linux++;

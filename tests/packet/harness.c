@@ -9,7 +9,10 @@
  *   'P' {u16 port, packets}           a burst received on a port: verdicts
  *   'L' {u16 port, packets}           a burst that Linux sends on the port's TAP: verdicts
  *   'N' {u32 seconds}                 sets the worker's clock
- *   'B' {u32 n}                       from now on Linux takes n packets, the others are over budget
+ *   'B' {u32 n}                       from now on Linux takes n packets, then its ring is full
+ *   'E' {u32 rate, u32 total, u32 control, u32 control total, u32 ports}  limits exceptions as fp-rte does, buckets full
+ *   'O' {u8 on}                       whether bursts are received while the port is overloaded
+ *   'Q' {packets}                     puts them into the queues for Linux (see queue) and takes all: verdicts
  *   'X' {u32 n}                       likewise the ports' transmit rings
  *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
  *
@@ -28,6 +31,7 @@
 #include <rte_mbuf.h>
 
 #include "fastpath/fp.h"
+#include "fastpath/queues.h"
 #include "fpmd/dispatch.h"
 #include "lib/settings.h"
 
@@ -47,6 +51,7 @@ static struct peer *peers[PEERS];
 static struct fp_worker worker;
 static struct rte_mempool *pool;
 static uint32_t linux_takes = UINT32_MAX, ports_take = UINT32_MAX;
+static bool overloaded;
 static struct buffer answer;
 static uint16_t n_verdicts;
 
@@ -96,11 +101,11 @@ static uint16_t port_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 	return sent;
 }
 
-static bool to_linux(struct fp_worker *w, uint16_t port, struct rte_mbuf *m,
+static bool to_linux(struct fp_worker *w, uint16_t port, enum fp_class class, struct rte_mbuf *m,
 		     enum reason *ret_reason)
 {
 	if (!linux_takes) {
-		*ret_reason = DROP_EXCEPTION_BUDGET;
+		*ret_reason = DROP_EXCEPTION_RING;
 		return false;
 	}
 	if (linux_takes != UINT32_MAX)
@@ -203,9 +208,57 @@ static void burst(struct request *r, bool from_linux)
 	quiesce_point(worker.row);
 	if (from_linux)
 		fp_process_linux_tx(&worker, port, pkts, n);
+	else if (overloaded)
+		fp_input_overloaded(&worker, port, pkts, n);
 	else
 		fp_input(&worker, port, pkts, n);
 	fp_flush(&worker);
+	memcpy(answer.data, &n_verdicts, 2);
+}
+
+static void limit(struct request *r)
+{
+	struct fp_exception_rates rates;
+	uint32_t ports;
+
+	rates.port = take32(r);
+	rates.total = take32(r);
+	rates.control_port = take32(r);
+	rates.control_total = take32(r);
+	ports = take32(r);
+	if (!rates.port || !rates.total || !rates.control_port || !rates.control_total || !ports)
+		die("no such rate");
+	fp_limit_exceptions(&rates, ports);
+}
+
+/* Packets for Linux: u16 n, then each: u16 port, u8 class, the rest as ever. They come out as the exception thread would
+ * get them, a batch of up to 4 after another. */
+static void queue(struct request *r)
+{
+	static struct queues queues;
+	struct rte_mbuf *pkts[4];
+	uint16_t n = take16(r), zero = 0, port;
+	enum fp_class class;
+
+	if (!queues.n_ports && queues_init(&queues, 4, 64))
+		die("no memory for queues");
+	add(&answer, &zero, 2);
+	n_verdicts = 0;
+	for (uint16_t i = 0; i < n; i++) {
+		uint16_t to = take16(r);
+		uint8_t of = *take(r, 1);
+		struct rte_mbuf *m = packet(r, to);
+
+		if (to >= queues.n_ports || of >= FP_CLASSES)
+			die("no such queue");
+		if (!queues_put(&queues, to, of, m))
+			rte_pktmbuf_free(m);
+	}
+	while ((n = (uint16_t)queues_take(&queues, pkts, 4, &port, &class)))
+		for (uint16_t i = 0; i < n; i++)
+			verdict('L', port, pkts[i]);
+	if (!queues_empty(&queues))
+		die("queues that give nothing aren't empty");
 	memcpy(answer.data, &n_verdicts, 2);
 }
 
@@ -289,6 +342,15 @@ static void handle(uint8_t op, struct request *r)
 		break;
 	case 'B':
 		linux_takes = take32(r);
+		break;
+	case 'E':
+		limit(r);
+		break;
+	case 'O':
+		overloaded = *take(r, 1);
+		break;
+	case 'Q':
+		queue(r);
 		break;
 	case 'X':
 		ports_take = take32(r);

@@ -41,6 +41,8 @@ RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW = 6, 7, 8, 9
 MAIN, LOCAL = 254, 255
 NUD_REACHABLE = 2
 UNLIMITED = 0xFFFFFFFF
+FAST = 100_000_000  # packets a second: faster than tests are
+CLASSES = ("control", "local", "forwarded")
 PEER_CMGRD, PEER_RTE, PEER_VIEWER = 0, 1, 2
 FORWARDING = (
     lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FORWARD4 | lib.FPC_IFACE_FORWARD6
@@ -293,6 +295,8 @@ class Router:
         self.ports = {}
         self.linux_takes(UNLIMITED)
         self.ports_take(UNLIMITED)
+        self.limit_exceptions()
+        self.overload(on=False)
         assert self.buffers_in_use() == 0, "packet buffers leak"
 
     # --- tables ---
@@ -483,19 +487,49 @@ class Router:
             lengths = list(segments) if segments else split(len(frame))
             assert sum(lengths) == len(frame)
             body += struct.pack(f"={1 + len(lengths)}H", len(lengths), *lengths) + frame
-        answer = self.process.ask(b"L" if from_linux else b"P", body)
-        (n,) = struct.unpack_from("=H", answer)
-        at, out = 2, []
-        for _ in range(n):
-            kind, where, length = struct.unpack_from("=cHI", answer, at)
-            at += 7
-            out.append(Out("sent" if kind == b"S" else "linux", where, answer[at : at + length]))
-            at += length
-        return out
+        return verdicts(self.process.ask(b"L" if from_linux else b"P", body))
 
     def linux_takes(self, n: int) -> None:
-        """From now on Linux takes n packets."""
+        """From now on Linux takes n packets, then its ring is full."""
         self.process.ask(b"B", struct.pack("=I", n))
+
+    def limit_exceptions(
+        self,
+        *,
+        rate: int = FAST,
+        total: int = FAST,
+        control: int = FAST,
+        control_total: int = FAST,
+        ports: int = 1,
+    ) -> None:
+        """From now on exceptions are limited as in fp-rte, packets a second; all buckets are full."""
+        self.process.ask(b"E", struct.pack("=5I", rate, total, control, control_total, ports))
+
+    def overload(self, *, on: bool) -> None:
+        """From now on ports are overloaded, or not."""
+        self.process.ask(b"O", bytes([on]))
+
+    def queued(self, packets: Iterable[tuple[int, int, bytes]]) -> list[Out]:
+        """Put (port, class, frame) into the queues for Linux; what the exception thread takes, in order."""
+        packets = list(packets)
+        body = struct.pack("=H", len(packets))
+        for port, number, frame in packets:
+            body += struct.pack("=HBHH", port, number, 1, len(frame)) + frame
+        return verdicts(self.process.ask(b"Q", body))
+
+    def classes(self) -> dict[str, Counter[str]]:
+        """By class of exceptions: the counter of each reason, of exceptions and of drops in their stead."""
+        row = self.rows("worker_exception", "worker_exception_row")[0]
+        return {
+            name: Counter(
+                {
+                    reason: int(row.count[number][i])
+                    for i, reason in enumerate(self.reasons)
+                    if row.count[number][i]
+                }
+            )
+            for number, name in enumerate(CLASSES)
+        }
 
     def ports_take(self, n: int) -> None:
         """From now on a port takes n packets of a burst."""
@@ -509,6 +543,18 @@ class Router:
         """Packet buffers that nobody freed."""
         used: int = struct.unpack("=I", self.process.ask(b"U"))[0]
         return used
+
+
+def verdicts(answer: bytes) -> list[Out]:
+    """What the harness says came out."""
+    (n,) = struct.unpack_from("=H", answer)
+    at, out = 2, []
+    for _ in range(n):
+        kind, where, length = struct.unpack_from("=cHI", answer, at)
+        at += 7
+        out.append(Out("sent" if kind == b"S" else "linux", where, answer[at : at + length]))
+        at += length
+    return out
 
 
 def split(length: int) -> list[int]:

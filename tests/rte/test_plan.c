@@ -380,6 +380,38 @@ static void cores_are_checked(void **state)
 	assert_problem("FP_CONTROL_CORE: CPU 9 isn't there or not allowed");
 }
 
+static void the_exception_core_is_the_control_core_unless_set(void **state)
+{
+	settings.control_core = 2;
+	make(PLAN_START);
+	assert_int_equal(plan.exception_core, 2);
+	settings.exception_core = 3;
+	make(PLAN_START);
+	assert_fine();
+	assert_int_equal(plan.control_core, 2);
+	assert_int_equal(plan.exception_core, 3);
+	settings.exception_core = 9;
+	make(PLAN_START);
+	assert_problem("FP_EXCEPTION_CORE: CPU 9 isn't there or not allowed");
+}
+
+static void rates_of_exceptions_depend_on_each_other(void **state)
+{
+	make(PLAN_START);
+	assert_int_equal(plan.exception_rate, 20000);
+	assert_int_equal(plan.exception_total, 100000);
+	assert_int_equal(plan.exception_control, 20000);
+	settings.exception_rate = 50;
+	settings.exception_total = 70;
+	make(PLAN_START);
+	assert_int_equal(plan.exception_rate, 50);
+	assert_int_equal(plan.exception_total, 70);
+	assert_int_equal(plan.exception_control, 5000);
+	settings.exception_control = 60;
+	make(PLAN_START);
+	assert_int_equal(plan.exception_control, 60);
+}
+
 static void more_cores_than_workers_are_left_alone(void **state)
 {
 	file("0-127\n", "/sys/devices/system/cpu/online");
@@ -526,6 +558,8 @@ int main(void)
 		TEST(more_ports_than_fit_are_refused),
 		TEST(cores_are_all_but_the_first),
 		TEST(cores_are_checked),
+		TEST(the_exception_core_is_the_control_core_unless_set),
+		TEST(rates_of_exceptions_depend_on_each_other),
 		TEST(more_cores_than_workers_are_left_alone),
 		TEST(buffers_follow_ports_and_workers),
 		TEST(huge_pages_are_used_where_they_are),

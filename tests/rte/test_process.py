@@ -434,8 +434,8 @@ def test_check_says_what_would_be_used_and_changes_nothing(place: Place) -> None
     done = place.check()
     assert done.returncode == 0, done.stderr
     assert "red             net_null0,no-rx=1; name from FP_PORTS" in done.stdout
-    assert "FP_CORES            0                            as set" in done.stdout
-    assert "FP_MTU              1500                         auto" in done.stdout
+    assert "FP_CORES             0                            as set" in done.stdout
+    assert "FP_MTU               1500                         auto" in done.stdout
     assert place.taps() == {}
     assert {p for p in instance_files(place.name) if p.is_file()} == {
         p for p in files if p.is_file()

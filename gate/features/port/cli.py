@@ -5,8 +5,9 @@ Keys of `-j`: port (number), name, driver (DPDK's), device (as configured), back
 in Linux: vhost or queue), mac, link (cable plugged), speed (Mbit/s, 0: unknown), mtu, ifindex (of
 the TAP), in_linux (the sync daemons know its interface), rx_queues, tx_queues; counters of the
 device rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf, tx_packets, tx_bytes, tx_errors; of
-the TAP to_linux_packets, to_linux_bytes, from_linux_packets, from_linux_bytes, tap_drops. The
-counters are refreshed about ten times a second.
+the TAP to_linux_packets, to_linux_bytes, from_linux_packets, from_linux_bytes, tap_drops;
+overloads (how often a receive queue became overloaded). The counters are refreshed
+about ten times a second.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from sluice.cli.view import View
 COUNTERS = (
     "rx_packets", "rx_bytes", "rx_missed", "rx_errors", "rx_nombuf", "tx_packets", "tx_bytes", "tx_errors",
     "to_linux_packets", "to_linux_bytes", "from_linux_packets", "from_linux_bytes", "tap_drops",
+    "overloads",
 )  # fmt: skip
 
 

@@ -36,7 +36,9 @@ struct port_state_row {
 	uint64_t to_linux_packets, to_linux_bytes;     /* written to the TAP */
 	uint64_t from_linux_packets, from_linux_bytes; /* read from it */
 	uint64_t tap_drops;			       /* not taken by the TAP */
-	uint64_t pad2[2];
+	uint64_t
+		overloads; /* how often a receive queue became overloaded (gate/fastpath/README.md) */
+	uint64_t pad2;
 };
 static_assert(sizeof(struct port_state_row) == 256);
 
