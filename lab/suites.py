@@ -44,7 +44,11 @@ def run_suites(name: str) -> int:
         robot = subprocess.Popen(words, cwd=paths.TOP)
         # ^C reaches it too, and it needs its time to take the lab down.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        status = robot.wait()
+        try:
+            status = robot.wait()
+        except KeyboardInterrupt:  # asked to end (SIGTERM)
+            robot.send_signal(signal.SIGINT)
+            status = robot.wait()
         signal.signal(signal.SIGINT, before)
         output = RESULTS / "output.xml"
         # Robot's own statuses: up to 249 failed tests; then help, bad data, interrupted, crashed.
