@@ -11,72 +11,29 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sluice.cli.command import Row
+from sluice.cli.cpu_counters import COLUMNS, read, usage
 from sluice.cli.error import CliError
 from sluice.cli.main import Parser
 from sluice.cli.output import aligned
 from sluice.cli.view import View
 
 PROGRAM = "fp-cpu-usage"
-COUNTERS = ("packets", "from_linux", "busy_cycles", "idle_cycles", "sleep_cycles")
-COLUMNS = (
-    ("worker", "WORKER"),
-    ("core", "CPU"),
-    ("busy", "BUSY %"),
-    ("idle", "IDLE %"),
-    ("sleep", "SLEEP %"),
-    ("packets", "PACKETS/S"),
-    ("from_linux", "FROM LINUX/S"),
-    ("cycles", "CYCLES/PACKET"),
-)
 
 
-def read(view: View) -> dict[tuple[int, int], dict[str, int]]:
-    """The counters of running workers, by worker and CPU."""
-    return {
-        (worker.number, worker.core): {key: getattr(worker.row, key) for key in COUNTERS}
-        for worker in view.workers()
-        if worker.running
-    }
-
-
-def usage(
-    before: dict[tuple[int, int], dict[str, int]],
-    after: dict[tuple[int, int], dict[str, int]],
-    seconds: float,
-) -> list[Row]:
-    """What the workers did between two readings."""
-    found: list[Row] = []
-    for (worker, core), now in after.items():
-        then = before.get((worker, core), dict.fromkeys(COUNTERS, 0))
-        delta = {key: now[key] - then[key] for key in COUNTERS}
-        cycles = delta["busy_cycles"] + delta["idle_cycles"] + delta["sleep_cycles"]
-        packets = delta["packets"] + delta["from_linux"]
-        found.append(
-            {
-                "worker": worker,
-                "core": core,
-                **{
-                    key: round(100 * delta[f"{key}_cycles"] / cycles, 1) if cycles else 0.0
-                    for key in ("busy", "idle", "sleep")
-                },
-                "packets": round(delta["packets"] / seconds),
-                "from_linux": round(delta["from_linux"] / seconds),
-                "cycles": round(delta["busy_cycles"] / packets) if packets else None,
-            }
-        )
-    return found
+def parser() -> Parser:
+    """The command line."""
+    top = Parser(prog=PROGRAM, description="How busy the fast path's workers are.")
+    top.add_argument("--instance", default="main", metavar="NAME", help="default main")
+    top.add_argument("-j", "--json", action="store_true", help="a list of objects")
+    top.add_argument(
+        "--interval", type=float, default=1, metavar="S", help="seconds to measure (default 1)"
+    )
+    return top
 
 
 def run(argv: Sequence[str]) -> str:
     """The output of a command line."""
-    parser = Parser(prog=PROGRAM, description="How busy the fast path's workers are.")
-    parser.add_argument("--instance", default="main", metavar="NAME", help="default main")
-    parser.add_argument("-j", "--json", action="store_true", help="a list of objects")
-    parser.add_argument(
-        "--interval", type=float, default=1, metavar="S", help="seconds to measure (default 1)"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     if not 0.01 <= arguments.interval <= 3600:
         raise CliError(f"can't measure over {arguments.interval:g} s", hint="use 0.01 to 3600")
     view = View(arguments.instance)

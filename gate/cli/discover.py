@@ -17,9 +17,9 @@ def feature_modules() -> Iterator[tuple[str, ModuleType]]:
 
 def commands() -> dict[str, Command]:
     """Commands by name."""
-    from sluice.cli import shared
+    from sluice.cli import monitor, shared, trace
 
-    found = list(shared.COMMANDS)
+    found = [*shared.COMMANDS, *monitor.COMMANDS, *trace.COMMANDS]
     for _, module in feature_modules():
         found += module.COMMANDS
     return {command.name: command for command in found}

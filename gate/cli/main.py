@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""fp-cli: look inside a running fast path. It only reads; what to do is told to Linux."""
+"""fp-cli: look inside a running fast path. It changes nothing; what to do is told to Linux."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from sluice.cli.command import Command
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         raise CliError(message, hint=f"see `{self.prog} --help`")
 
 
-def parser(known: dict[str, Command]) -> Parser:
+def parser() -> Parser:
     """The command line; commands of two words are a parser in a parser."""
     top = Parser(prog=PROGRAM, description=__doc__)
     top.add_argument("--instance", default="main", metavar="NAME", help="default main")
@@ -32,7 +32,7 @@ def parser(known: dict[str, Command]) -> Parser:
     seats: dict[str, argparse._SubParsersAction[Parser]] = {
         "": top.add_subparsers(metavar="COMMAND", parser_class=Parser)
     }
-    for name, command in known.items():
+    for name, command in commands().items():
         group, _, last = name.rpartition(" ")
         if group not in seats:
             inner = seats[""].add_parser(group, help=f"see `{PROGRAM} {group} --help`")
@@ -47,31 +47,46 @@ def parser(known: dict[str, Command]) -> Parser:
     return top
 
 
-def run(argv: Sequence[str]) -> str:
-    """The output of a command line."""
-    top = parser(commands())
-    arguments = top.parse_args(argv)
+def output(argv: Sequence[str]) -> Iterator[str]:
+    """The output of a command line, piece by piece; each is printed as lines of its own."""
+    arguments = parser().parse_args(argv)
     command: Command | None = arguments.command
     if command is None:
         raise CliError("which command?", hint=f"see `{PROGRAM} --help`")
-    rows = command.run(View(arguments.instance), arguments)
+    view = View(arguments.instance)
+    if command.follow:
+        for row in command.follow(view, arguments):
+            yield as_json(row, indent=None) if arguments.json else command.show(row)
+        return
+    assert command.run
+    rows = command.run(view, arguments)
     if arguments.json:
-        import json
+        yield as_json(rows, indent=1)
+    elif not rows:
+        yield command.nothing
+    else:
+        yield aligned(rows, command.columns)
+        if command.summary:
+            yield command.summary(rows)
 
-        return json.dumps(rows, indent=1)
-    if not rows:
-        return command.nothing
-    lines = [aligned(rows, command.columns)]
-    if command.summary:
-        lines.append(command.summary(rows))
-    return "\n".join(lines)
+
+def as_json(value: object, *, indent: int | None) -> str:
+    """Commands for people needn't load the module."""
+    import json
+
+    return json.dumps(value, indent=indent)
+
+
+def run(argv: Sequence[str]) -> str:
+    """All of the output of a command line."""
+    return "\n".join(output(argv))
 
 
 def main() -> int:
     """The program."""
     try:
-        print(run(sys.argv[1:]))
-        sys.stdout.flush()
+        for text in output(sys.argv[1:]):
+            print(text, flush=True)
     except CliError as error:
         return error.show(PROGRAM)
     except BrokenPipeError:

@@ -308,18 +308,23 @@ class Parser(argparse.ArgumentParser):
         die(message, "see cmgrd --help")
 
 
-def main() -> None:
-    """The program cmgrd."""
-    parser = Parser(prog="cmgrd", description="Keeps the fast path's tables as Linux has them.")
-    parser.add_argument("--instance", default="main", metavar="NAME", help="which fast path (main)")
-    parser.add_argument("-d", "--debug", action="store_true", help="log every change and its cause")
-    parser.add_argument(
+def parser() -> Parser:
+    """The command line."""
+    top = Parser(prog="cmgrd", description="Keeps the fast path's tables as Linux has them.")
+    top.add_argument("--instance", default="main", metavar="NAME", help="which fast path (main)")
+    top.add_argument("-d", "--debug", action="store_true", help="log every change and its cause")
+    top.add_argument(
         "--record",
         type=Path,
         metavar="FILE",
         help="write what the kernel says there, as JSON lines",
     )
-    options = parser.parse_args()
+    return top
+
+
+def main() -> None:
+    """The program cmgrd."""
+    options = parser().parse_args()
     if not INSTANCE.fullmatch(options.instance):
         die(f"'{options.instance}' is no instance name", "1 to 31 letters, digits, '-' and '_'")
     set_up_log(debug=options.debug)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fastpath/rte.h"
+#include "fastpath/viewers.h"
 #include "fpc/client.h"
 #include "lib/log.h"
 #include "lib/settings.h"
@@ -49,7 +50,7 @@ static void forget_state(struct shm *stats)
 		workers[i].state = WORKER_OFF;
 	}
 	for (unsigned i = 0; i < shm_find(stats, "port_state")->capacity; i++)
-		ports[i].link_up = 0;
+		ports[i].link_up = ports[i].capturing = 0;
 }
 
 int control_open_stats(struct shm *ret, const struct paths *paths, const struct settings *settings,
@@ -135,6 +136,7 @@ void control_init_ports(struct shm *stats)
 		row->n_rxq = p->fpn.n_rxq;
 		row->n_txq = p->fpn.n_txq;
 		row->link_up = 0;
+		row->capturing = 0;
 		fpvi_get_mac(&p->tap, row->mac);
 		p->row = row;
 	}
@@ -308,9 +310,11 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 	int rc = 0;
 
 	client_init(&client);
+	rings_init(stats);
+	rc = viewers_open(paths, err);
 	for (int64_t ports_at = 0;;) {
 		int64_t now = milliseconds();
-		struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}};
+		struct pollfd fds[2 + VIEWERS_FDS] = {{.fd = signal_fd, .events = POLLIN}};
 
 		talk(&client, paths, now);
 		if (shm_replaced(config, paths->config_shm))
@@ -318,6 +322,7 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 		if (now >= ports_at) {
 			for (unsigned i = 0; i < rte.n_ports && !rc; i++)
 				rc = look_after(&rte.ports[i], &before[i], !ports_at, &client, err);
+			rings_look();
 			ports_at = now + PORTS_MS;
 		}
 		if (rc)
@@ -325,10 +330,13 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 
 		fds[1] = (struct pollfd){.fd = client.fd,
 					 .events = client.fd < 0 ? 0 : client_events(&client)};
-		poll(fds, 2, client.ready ? PORTS_MS : FILE_MS);
+		viewers_fds(fds + 2);
+		poll(fds, 2 + VIEWERS_FDS, client.ready ? PORTS_MS : FILE_MS);
 		if (fds[0].revents & POLLIN)
 			break;
+		viewers_turn(fds + 2, now);
 	}
+	viewers_close(paths);
 	client_close(&client);
 	return rc;
 }

@@ -2,6 +2,7 @@
 /* The middle of the fast path: what features registered, and the ends a packet can come to. It knows no protocol, no
  * port and no TAP, so the packet harness links it as it stands. */
 #include "fastpath/fp.h"
+#include "fastpath/watch.h"
 
 #include <errno.h>
 #include <string.h>
@@ -49,6 +50,8 @@ void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 {
 	w->drops++;
 	fp_count(w, reason);
+	if (unlikely(w->traced))
+		fp_trace_end(w, TRACE_DROPPED, m, reason);
 	rte_pktmbuf_free(m);
 }
 
@@ -95,6 +98,8 @@ void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 		rte_pktmbuf_prepend(m, m->l2_len);
 		m->l2_len = 0;
 	}
+	if (unlikely(w->traced))
+		fp_trace_end(w, TRACE_TO_LINUX, m, reason);
 	len = m->pkt_len; /* once taken, m may be gone at any moment */
 	class = fp_classify(reason, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
 	why = pay(w, m->port, class);
@@ -111,7 +116,10 @@ void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 
 void fp_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
-	fp_hooks.ether_input(w, port, pkts, n);
+	if (unlikely(atomic_load_explicit(&fp_watched, memory_order_relaxed)))
+		watch_input(w, port, pkts, n);
+	else
+		fp_hooks.ether_input(w, port, pkts, n);
 }
 
 void fp_input_overloaded(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
@@ -137,6 +145,14 @@ void fp_input_overloaded(struct fp_worker *w, uint16_t port, struct rte_mbuf **p
 
 void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
+	if (unlikely(atomic_load_explicit(&fp_watched, memory_order_relaxed)))
+		watch_linux_tx(w, port, pkts, n);
+	else
+		fp_linux_tx(w, port, pkts, n);
+}
+
+void fp_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
 	if (fp_hooks.process_linux_tx) {
 		fp_hooks.process_linux_tx(w, port, pkts, n);
 		return;
@@ -155,8 +171,12 @@ void fp_port_flush(struct fp_worker *w, uint16_t port)
 	w->dirty &= ~(1ULL << port);
 	if (!n)
 		return;
+	if (unlikely(atomic_load_explicit(&fp_watched, memory_order_relaxed)))
+		watch_sent(w, port, q->pkts, n);
 	sent = fp_edges.port_tx(w, port, q->pkts, n);
 	if (unlikely(sent < n)) {
+		if (unlikely(w->traced))
+			fp_trace_end(w, TRACE_DROPPED, q->pkts[sent], DROP_TX_FULL);
 		/* Not by fp_drop: these aren't drops of whoever is handling a burst just now. */
 		w->reasons[DROP_TX_FULL] += n - sent;
 		if (fp_hooks.tx_full)
@@ -230,6 +250,8 @@ int fp_attach(const struct shm *config, struct shm *stats, struct err *err)
 {
 	int rc = write_reasons(stats, err);
 
+	if (!rc)
+		rc = watch_attach(stats, err);
 	for (unsigned i = 0; i < n_features && !rc; i++)
 		if (fastpaths[i] && fastpaths[i]->attach)
 			rc = fastpaths[i]->attach(config, stats, err);

@@ -95,6 +95,9 @@ int exception_init(struct shm *stats, struct err *err)
 	fp_limit_exceptions(&rates, rte.n_ports);
 	if (queues_init(&rte.to_linux, rte.n_ports, EXCEPTION_RING))
 		return err_set(err, ENOMEM, "no memory for the exception rings");
+	rte.captures = rte_ring_create("captures", CAPTURE_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
+	if (!rte.captures)
+		return err_set(err, ENOMEM, "no memory for the ring of captures");
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	rte.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (epoll_fd < 0 || rte.wake_fd < 0 ||
@@ -135,6 +138,55 @@ bool exception_put(struct fp_worker *w, uint16_t port, enum fp_class class, stru
 		return true;
 	*ret_reason = DROP_EXCEPTION_RING;
 	return false;
+}
+
+struct rte_mbuf *exception_copy(struct fp_worker *w, const struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = NULL;
+
+	/* Full: Linux can't follow, so that nothing is copied for naught. */
+	if (!rte_ring_full(rte.captures))
+		copy = rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX);
+	if (!copy)
+		w->row->capture_missed++;
+	return copy;
+}
+
+void exception_show(struct fp_worker *w, uint16_t port, struct rte_mbuf *copy, bool sent)
+{
+	copy->port = port;
+	copy->hash.usr = sent;
+	if (rte_ring_mp_enqueue(rte.captures, copy)) {
+		w->row->capture_missed++;
+		rte_pktmbuf_free(copy);
+	}
+}
+
+/* Copies to packet sockets, in runs of one direction. */
+static unsigned show_captures(void)
+{
+	struct rte_mbuf *pkts[CAPTURE_BATCH];
+	unsigned ifindex[CAPTURE_BATCH];
+	unsigned n = rte_ring_sc_dequeue_burst(rte.captures, (void **)pkts, CAPTURE_BATCH, NULL);
+
+	for (unsigned i = 0; i < n; i++)
+		ifindex[i] = rte.ports[pkts[i]->port].tap.ifindex;
+	for (unsigned from = 0, to; from < n; from = to) {
+		struct port_state_row *row = rte.ports[pkts[from]->port].row;
+		unsigned taken;
+
+		for (to = from + 1; to < n && pkts[to]->port == pkts[from]->port &&
+				    pkts[to]->hash.usr == pkts[from]->hash.usr;
+		     to++)
+			;
+		taken = capture_send(&rte.capture, pkts[from]->hash.usr, pkts + from,
+				     ifindex + from, to - from);
+		row->captured += taken;
+		own.row->capture_missed += to - from - taken;
+	}
+	if (n)
+		rte_pktmbuf_free_bulk(pkts, n);
+	return n;
 }
 
 static bool write_packet(int fd, const struct rte_mbuf *m)
@@ -301,7 +353,8 @@ static int wait_for_work(struct epoll_event *events, int max, uint64_t silent)
 	int timeout = 0, n;
 
 	atomic_store_explicit(&rte.exception_sleeps, true, memory_order_seq_cst);
-	if (queues_empty(&rte.to_linux) && !atomic_load(&rte.stop)) {
+	if (queues_empty(&rte.to_linux) && rte_ring_empty(rte.captures) &&
+	    !atomic_load(&rte.stop)) {
 		timeout = POLL_RUNNING;
 		if (all_dozing())
 			timeout = has_vhost ? vhost_timeout(silent) : POLL_DOZING;
@@ -361,6 +414,7 @@ int exception_main(void *unused)
 		work += turn_to_linux();
 		for (unsigned i = 0; has_vhost && i < rte.n_ports; i++)
 			work += from_linux(&rte.ports[i]);
+		work += show_captures();
 		/* A TAP that is readable but can't be read now would make epoll spin. */
 		if (waiting && !work)
 			usleep(100);

@@ -19,6 +19,7 @@
 #include "fastpath/budget.h"
 #include "fastpath/classify.h"
 #include "fastpath/reasons.h"
+#include "fastpath/trace.h"
 #include "features/feature.h"
 #include "lib/err.h"
 #include "shm/quiesce.h"
@@ -50,6 +51,9 @@ struct fp_worker {
 	struct worker_exception_row *classes;
 	struct worker_row *row;
 	uint64_t dirty; /* bit a port: packets in tx[] */
+	uint32_t
+		traced; /* number of the packet in hand where a trace follows it, else 0 (fastpath/watch.h) */
+	bool of_linux; /* the packet in hand is Linux's; kept only while somebody looks on */
 	struct fp_txq tx[FP_PORTS_MAX];
 } __rte_cache_aligned;
 
@@ -148,6 +152,10 @@ struct fp_edges {
 	/* Takes @m for Linux; false: no room (sets *ret_reason); @m stays the caller's. */
 	bool (*to_linux)(struct fp_worker *w, uint16_t port, enum fp_class class,
 			 struct rte_mbuf *m, enum reason *ret_reason);
+	/* For captures (fastpath/watch.h): a copy of @m, NULL if there's no room for one; and takes the copy, of a packet that
+	 * port @port sent or received. */
+	struct rte_mbuf *(*capture_copy)(struct fp_worker *w, const struct rte_mbuf *m);
+	void (*capture_put)(struct fp_worker *w, uint16_t port, struct rte_mbuf *copy, bool sent);
 };
 extern struct fp_edges fp_edges;
 
@@ -164,6 +172,21 @@ static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_m
 	if (unlikely(q->n == FP_BURST))
 		fp_port_flush(w, port);
 }
+
+/* Features, for a packet that a trace follows (bursts are of one packet then): what was found. Costs a branch. */
+void fp_trace_row(struct fp_worker *w, enum trace_step step, uint32_t row);
+static inline void fp_trace(struct fp_worker *w, enum trace_step step, uint32_t row)
+{
+	if (unlikely(w->traced))
+		fp_trace_row(w, step, row);
+}
+void fp_trace_end(struct fp_worker *w, enum trace_step step, const struct rte_mbuf *m,
+		  enum reason reason);
+
+/* Whether somebody looks on. */
+extern _Atomic bool fp_watched;
+/* fp_process_linux_tx, apart from that. */
+void fp_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 
 static inline void fp_count(struct fp_worker *w, enum reason reason)
 {

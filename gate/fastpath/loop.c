@@ -101,6 +101,8 @@ int loop_init(struct shm *stats, struct err *err)
 	}
 	fp_edges.port_tx = port_send;
 	fp_edges.to_linux = exception_put;
+	fp_edges.capture_copy = exception_copy;
+	fp_edges.capture_put = exception_show;
 	return 0;
 }
 

@@ -116,6 +116,28 @@ static int check(const struct paths *paths, const struct settings *settings,
 	return n ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* Captures are a help: forwarding doesn't depend on them. */
+static void prepare_captures(void)
+{
+	struct err err = {};
+
+	if (capture_open(&rte.capture, &err))
+		log_warn("captures on ports show packets of Linux only: %s%s%s", err.text,
+			 err.hint[0] ? "; " : "", err.hint);
+}
+
+/* While we have its queue: vhost gets it next. */
+static void guard(const struct fpvi *tap)
+{
+	int rc = rte.capture.tap_drops < 0 ? 0 : capture_guard(&rte.capture, tap->fd);
+
+	if (!rc)
+		return;
+	log_warn("captures on ports show packets of Linux only: port %s: %s", tap->name,
+		 strerror(-rc));
+	capture_close(&rte.capture);
+}
+
 static int open_ports(const struct plan *plan, struct err *err)
 {
 	unsigned initial = plan->mtu < 1500 ? plan->mtu : 1500;
@@ -131,6 +153,7 @@ static int open_ports(const struct plan *plan, struct err *err)
 			       initial, err);
 		if (rc)
 			return rc;
+		guard(&rte.ports[i].tap);
 	}
 	return 0;
 }
@@ -217,6 +240,7 @@ static int forward(const struct paths *paths, const struct settings *settings,
 	if (rc)
 		goto unmap;
 	rte.linux_pool = eal_pool(plan, 0, err);
+	prepare_captures();
 	rc = rte.linux_pool ? open_ports(plan, err) : -ENOMEM;
 	if (rc)
 		goto close;
@@ -244,6 +268,7 @@ static int forward(const struct paths *paths, const struct settings *settings,
 
 close:
 	close_ports(!forwarding);
+	capture_close(&rte.capture);
 	rte_eal_cleanup();
 unmap:
 	if (stats_new && !forwarding)

@@ -15,6 +15,7 @@
 #include "fastpath/fp.h"
 #include "fastpath/plan.h"
 #include "fastpath/queues.h"
+#include "fpn/capture.h"
 #include "fpn/ports.h"
 #include "fpn/fpvi.h"
 
@@ -22,6 +23,7 @@
 #define CONTROL_PORTS  5    /* as many ports' worth of control plane packets may come from all */
 #define LINUX_RING     1024
 #define SHARED_TX_RING 1024
+#define CAPTURE_RING   512
 
 struct rte_port {
 	struct fpn_port fpn;
@@ -68,7 +70,10 @@ struct rte {
 	struct rte_worker *workers;
 	unsigned n_workers;
 	struct rte_mempool *linux_pool; /* for packets of Linux */
-	int wake_fd;			/* eventfd: wakes the exception thread */
+	struct capture capture;
+	struct rte_ring
+		*captures; /* copies for packet sockets: m->port, and whether sent in m->hash.usr */
+	int wake_fd;	   /* eventfd: wakes the exception thread */
 	_Atomic bool exception_sleeps;
 	_Atomic bool stop;
 	_Atomic bool pause;	 /* workers shall hold nothing and wait */
@@ -93,3 +98,9 @@ void exception_finish(void);
 bool exception_put(struct fp_worker *w, uint16_t port, enum fp_class class, struct rte_mbuf *m,
 		   enum reason *ret_reason);
 void exception_wake(void);
+struct rte_mbuf *exception_copy(struct fp_worker *w, const struct rte_mbuf *m);
+void exception_show(struct fp_worker *w, uint16_t port, struct rte_mbuf *copy, bool sent);
+
+/* rings.c; control thread */
+void rings_init(struct shm *stats);
+void rings_look(void);

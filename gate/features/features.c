@@ -2,6 +2,8 @@
 #include "features/feature.h"
 
 #include "fastpath/reasons.h"
+#include "fastpath/rings.h"
+#include "fastpath/trace.h"
 #include "lib/settings.h"
 #include "shm/quiesce.h"
 
@@ -45,6 +47,8 @@ unsigned feature_stats_tables(struct shm_table_desc *ret, const struct settings 
 		{{"worker_reason", 1, sizeof(struct worker_reason_row), WORKERS_MAX}},
 		{{"reason", 1, sizeof(struct reason_row), REASONS_MAX}},
 		{{"worker_exception", 1, sizeof(struct worker_exception_row), WORKERS_MAX}},
+		{{"trace", 1, sizeof(struct trace_row), WORKERS_MAX * TRACE_ROWS}},
+		{{"ring", 1, sizeof(struct ring_row), RINGS_MAX}},
 	};
 	unsigned n = add(ret, 0, shared, sizeof(shared) / sizeof(shared[0]), settings);
 

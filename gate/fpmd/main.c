@@ -3,7 +3,6 @@
  * is the features' business (features/NAME/NAME_apply.c), what a frame means dispatch.c's, here only bytes are moved. */
 #include <errno.h>
 #include <getopt.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,18 +12,17 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "fpmd/dispatch.h"
 #include "fpmd/publish.h"
+#include "lib/local.h"
 #include "lib/lock.h"
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "lib/paths.h"
 #include "lib/settings.h"
 
-#define GROUP	    "sluice"
 #define CLIENTS_MAX 64
 /* How long an unpublished file waits at the most until somebody looks whether fp-rte still lives. */
 #define UNPUBLISHED_MS 200
@@ -63,60 +61,6 @@ static int usage(FILE *to)
 		"  -V, --version        print the version\n",
 		program_invocation_short_name);
 	return 0;
-}
-
-static int listen_at(const char *path, gid_t group, struct err *err)
-{
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	int fd, code;
-	mode_t mask;
-
-	if (strlen(path) >= sizeof(at.sun_path))
-		return err_set(err, ENAMETOOLONG, "the socket's path %s is too long", path);
-	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return err_set(err, errno, "can't make a socket: %s", strerror(errno));
-	/* We hold the instance's lock: a socket that's there is a dead one's. */
-	unlink(path);
-	mask = umask(0117);
-	code = bind(fd, (struct sockaddr *)&at, sizeof(at)) || listen(fd, 16) ? errno : 0;
-	umask(mask);
-	if (code) {
-		close(fd);
-		return err_set(err, code, "can't listen at %s: %s", path, strerror(code));
-	}
-	/* Only root can, and only root need: others have their own group on it. */
-	if (group != (gid_t)-1 && !geteuid() && chown(path, (uid_t)-1, group))
-		log_warn("can't give %s to group " GROUP ": %s", path, strerror(errno));
-	return fd;
-}
-
-static bool in_group(int fd, gid_t first, gid_t group)
-{
-	gid_t groups[256];
-	socklen_t len = sizeof(groups);
-
-	if (group == (gid_t)-1)
-		return false;
-	if (first == group)
-		return true;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len))
-		return false;
-	for (size_t i = 0; i < len / sizeof(gid_t); i++)
-		if (groups[i] == group)
-			return true;
-	return false;
-}
-
-static bool allowed(int fd, gid_t group)
-{
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
-		return false;
-	return !cred.uid || cred.uid == geteuid() || in_group(fd, cred.gid, group);
 }
 
 static void hang_up(struct daemon *d, struct conn *c)
@@ -230,10 +174,11 @@ static void welcome(struct daemon *d)
 		return;
 	}
 	c->peer->user = c;
-	if (!allowed(fd, d->group)) {
-		log_warn("a client that is neither root nor in group " GROUP " is turned away");
+	if (!local_allowed(fd, d->group)) {
+		log_warn("a client that is neither root nor in group " LOCAL_GROUP
+			 " is turned away");
 		dispatch_refuse(&d->dispatch, c->peer, EPERM,
-				"only root and members of group " GROUP " may connect");
+				"only root and members of group " LOCAL_GROUP " may connect");
 	}
 }
 
@@ -268,13 +213,12 @@ static void no_memory(int number)
 
 static int start(struct daemon *d, struct err *err)
 {
-	const struct group *group = getgrnam(GROUP);
 	struct sigaction bus = {.sa_handler = no_memory};
 	sigset_t signals;
 	int rc;
 
 	sigaction(SIGBUS, &bus, NULL);
-	d->group = group ? group->gr_gid : (gid_t)-1;
+	d->group = local_group();
 	d->dispatch.alive = alive;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
@@ -284,7 +228,7 @@ static int start(struct daemon *d, struct err *err)
 	d->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (d->epoll < 0 || d->signals < 0)
 		return err_set(err, errno, "can't make the event loop: %s", strerror(errno));
-	d->listener = listen_at(d->paths.fpc_socket, d->group, err);
+	d->listener = local_listen(d->paths.fpc_socket, SOCK_STREAM, d->group, err);
 	if (d->listener < 0)
 		return d->listener;
 	d->listening = true;

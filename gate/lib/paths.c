@@ -31,6 +31,7 @@ int paths_init(struct paths *ret, const char *instance, struct err *err)
 	snprintf(p.instance, sizeof(p.instance), "%s", instance);
 	snprintf(p.run_dir, PATH_LEN, "/run/sluice/%s", instance);
 	snprintf(p.fpc_socket, PATH_LEN, "/run/sluice/%s/fpc.sock", instance);
+	snprintf(p.rte_socket, PATH_LEN, "/run/sluice/%s/rte.sock", instance);
 	snprintf(p.rte_lock, PATH_LEN, "/run/sluice/%s/fp-rte.lock", instance);
 	snprintf(p.fpmd_lock, PATH_LEN, "/run/sluice/%s/fpmd.lock", instance);
 	snprintf(p.ports_file, PATH_LEN, "/run/sluice/%s/ports", instance);

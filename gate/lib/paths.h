@@ -12,6 +12,7 @@ struct paths {
 	char instance[INSTANCE_NAME_MAX];
 	char run_dir[PATH_LEN];	   /* /run/sluice/<instance> */
 	char fpc_socket[PATH_LEN]; /* <run_dir>/fpc.sock: fpmd listens */
+	char rte_socket[PATH_LEN]; /* <run_dir>/rte.sock: fp-rte listens, for traces */
 	char rte_lock[PATH_LEN];   /* <run_dir>/fp-rte.lock: held (flock) by the living fp-rte */
 	char fpmd_lock[PATH_LEN];  /* <run_dir>/fpmd.lock: likewise */
 	char ports_file

@@ -21,7 +21,13 @@ from pathlib import Path
 
 from cffi import FFI
 
-TYPES = ["shm/quiesce.h", "fastpath/reasons.h", "fpc/fpc.h"]
+TYPES = [
+    "shm/quiesce.h",
+    "fastpath/reasons.h",
+    "fastpath/rings.h",
+    "fastpath/trace.h",
+    "fpc/fpc.h",
+]
 FUNCTIONS = [
     "lib/err.h",
     "lib/paths.h",

@@ -23,8 +23,9 @@ struct worker_row {
 	uint64_t busy_cycles;	    /* TSC cycles in loops that found packets */
 	uint64_t idle_cycles;	    /* in the others, without sleeping */
 	uint64_t sleep_cycles;
-	uint64_t from_linux; /* packets that Linux sent */
-	uint64_t pad[7];
+	uint64_t from_linux;	 /* packets that Linux sent */
+	uint64_t capture_missed; /* not shown in captures: no room for a copy */
+	uint64_t pad[6];
 };
 static_assert(sizeof(struct worker_row) == 128);
 

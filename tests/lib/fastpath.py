@@ -9,7 +9,7 @@ from lab.proc import Completed, run
 from tests.lib import product
 
 COMMANDS = (
-    "status", "ports", "interfaces", "routes", "neighbours", "stats", "drops", "exceptions", "tables",
+    "status", "ports", "interfaces", "routes", "neighbours", "stats", "drops", "exceptions", "tables", "rings",
     "refused",
 )  # fmt: skip
 

@@ -14,10 +14,13 @@
  *   'O' {u8 on}                       whether bursts are received while the port is overloaded
  *   'Q' {packets}                     puts them into the queues for Linux (see queue) and takes all: verdicts
  *   'X' {u32 n}                       likewise the ports' transmit rings
+ *   'C' {u64 ports}                   captures on these ports (bit a port): copies are verdicts too
+ *   'T' {struct trace_request}        arms a trace; count 0: none
  *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
  *
  *   packets:  u16 n, then each: u16 segments, u16 length of each, bytes of all
- *   verdicts: u16 n, then each: 'S' sent or 'L' to Linux, u16 port, u32 length, bytes
+ *   verdicts: u16 n, then each: 'S' sent or 'L' to Linux, 'I' or 'O' a copy of one received or sent, u16 port, u32 length,
+ *             bytes
  *
  * The tables stand in the directory it was given, as "config" and "stats": the tests read them there. */
 #include <errno.h>
@@ -32,6 +35,7 @@
 
 #include "fastpath/fp.h"
 #include "fastpath/queues.h"
+#include "fastpath/watch.h"
 #include "fpmd/dispatch.h"
 #include "lib/settings.h"
 
@@ -50,6 +54,7 @@ static struct dispatch dispatch;
 static struct peer *peers[PEERS];
 static struct fp_worker worker;
 static struct rte_mempool *pool;
+static struct watch_trace trace;
 static uint32_t linux_takes = UINT32_MAX, ports_take = UINT32_MAX;
 static bool overloaded;
 static struct buffer answer;
@@ -112,6 +117,16 @@ static bool to_linux(struct fp_worker *w, uint16_t port, enum fp_class class, st
 		linux_takes--;
 	verdict('L', port, m);
 	return true;
+}
+
+static struct rte_mbuf *capture_copy(struct fp_worker *w, const struct rte_mbuf *m)
+{
+	return rte_pktmbuf_copy(m, pool, 0, UINT32_MAX);
+}
+
+static void capture_put(struct fp_worker *w, uint16_t port, struct rte_mbuf *copy, bool sent)
+{
+	verdict(sent ? 'O' : 'I', port, copy);
 }
 
 /* --- requests --- */
@@ -311,6 +326,26 @@ static void talk(struct request *r)
 	}
 }
 
+static void arm(struct request *r)
+{
+	static struct trace_request request;
+
+	static_assert(sizeof(trace.filter) == sizeof(request.filter));
+	memset(&request, 0, sizeof(request));
+	if (r->left > sizeof(request))
+		die("a trace's request is too long");
+	memcpy(&request, r->at, r->left);
+	memset(&trace, 0, sizeof(trace));
+	trace.session = request.version;
+	trace.port = request.port;
+	trace.n_filter = request.n_filter;
+	memcpy(trace.filter, request.filter, sizeof(trace.filter));
+	trace.left = request.count;
+	if (!watch_filter_ok(&trace))
+		die("the filter isn't safe to run");
+	watch_set_trace(request.count ? &trace : NULL);
+}
+
 static void close_peer(struct request *r)
 {
 	uint8_t number = *take(r, 1);
@@ -324,6 +359,7 @@ static void close_peer(struct request *r)
 
 static void handle(uint8_t op, struct request *r)
 {
+	uint64_t ports;
 	uint32_t used;
 
 	switch (op) {
@@ -354,6 +390,13 @@ static void handle(uint8_t op, struct request *r)
 		break;
 	case 'X':
 		ports_take = take32(r);
+		break;
+	case 'C':
+		memcpy(&ports, take(r, 8), 8);
+		watch_set_captures(ports);
+		break;
+	case 'T':
+		arm(r);
 		break;
 	case 'U':
 		used = rte_mempool_in_use_count(pool);
@@ -434,7 +477,10 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 		die(err.text);
 	fp_worker_init(&worker, 0, stats);
 	quiesce_online(worker.row);
-	fp_edges = (struct fp_edges){.port_tx = port_tx, .to_linux = to_linux};
+	fp_edges = (struct fp_edges){.port_tx = port_tx,
+				     .to_linux = to_linux,
+				     .capture_copy = capture_copy,
+				     .capture_put = capture_put};
 }
 
 /* harness DIR [KEY=VALUE]...: tables in DIR, settings as in fast-path.env. */

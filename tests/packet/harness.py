@@ -21,10 +21,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from _sluice import ffi, lib
+from sluice.cli.pcap_filter import compiled
 
 TOP = Path(__file__).resolve().parents[2]
 HARNESS = (
@@ -44,6 +46,7 @@ UNLIMITED = 0xFFFFFFFF
 FAST = 100_000_000  # packets a second: faster than tests are
 CLASSES = ("control", "local", "forwarded")
 PEER_CMGRD, PEER_RTE, PEER_VIEWER = 0, 1, 2
+KINDS = {b"S": "sent", b"L": "linux", b"I": "received copy", b"O": "sent copy"}
 FORWARDING = (
     lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FORWARD4 | lib.FPC_IFACE_FORWARD6
 )
@@ -82,7 +85,7 @@ class Refused(Exception):  # noqa: N818
 class Out:
     """One thing that came out for a burst."""
 
-    kind: str  # "sent" or "linux"
+    kind: str  # "sent", "linux"; "received copy", "sent copy": shown to a capture
     port: int
     frame: bytes
 
@@ -275,6 +278,7 @@ class Router:
             shutil.rmtree(self.directory)
         self.reasons = self.read_reasons()
         self.ports: dict[int, Port] = {}
+        self.traces = 0
 
     def close(self) -> None:
         """End it."""
@@ -297,6 +301,8 @@ class Router:
         self.ports_take(UNLIMITED)
         self.limit_exceptions()
         self.overload(on=False)
+        self.captures()
+        self.trace(0)
         assert self.buffers_in_use() == 0, "packet buffers leak"
 
     # --- tables ---
@@ -539,6 +545,30 @@ class Router:
         """Set the worker's clock."""
         self.process.ask(b"N", struct.pack("=I", seconds))
 
+    def captures(self, *ports: Port) -> None:
+        """From now on these ports' packets are copied to captures."""
+        self.process.ask(b"C", struct.pack("=Q", sum(1 << port.number for port in ports)))
+
+    def trace(self, count: int, filter_text: str = "", port: Port | None = None) -> None:
+        """Follow `count` packets (0: none) that a filter as tcpdump's chooses."""
+        number = port.number if port else lib.TRACE_ANY_PORT
+        insns = compiled(filter_text)
+        self.traces += 1
+        self.process.ask(
+            b"T",
+            struct.pack("=IIHHI", self.traces, count, number, len(insns), 0)
+            + b"".join(struct.pack("=HBBI", *one) for one in insns),
+        )
+
+    def traced(self) -> list[list[Any]]:
+        """What the last trace has recorded: the records of each packet."""
+        rows = self.rows("trace", "trace_row")
+        found = sorted(
+            (rows[i] for i in range(lib.TRACE_ROWS) if rows[i].session == self.traces),
+            key=lambda row: int(row.serial),
+        )
+        return [list(group) for _, group in groupby(found, key=lambda row: int(row.packet))]
+
     def buffers_in_use(self) -> int:
         """Packet buffers that nobody freed."""
         used: int = struct.unpack("=I", self.process.ask(b"U"))[0]
@@ -552,7 +582,7 @@ def verdicts(answer: bytes) -> list[Out]:
     for _ in range(n):
         kind, where, length = struct.unpack_from("=cHI", answer, at)
         at += 7
-        out.append(Out("sent" if kind == b"S" else "linux", where, answer[at : at + length]))
+        out.append(Out(KINDS[kind], where, answer[at : at + length]))
         at += length
     return out
 

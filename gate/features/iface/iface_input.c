@@ -120,6 +120,7 @@ static void ether_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 	uint64_t drops = w->drops, bytes = 0;
 	struct iface_stats_row *s = iface_stats(w->id, iface);
 
+	fp_trace(w, TRACE_IFACE, iface);
 	for (uint16_t i = 0; i < n; i++) {
 		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
 		bytes += pkts[i]->pkt_len;

@@ -3,11 +3,12 @@
 
 Keys of `-j`: port (number), name, driver (DPDK's), device (as configured), backend (how it appears
 in Linux: vhost or queue), mac, link (cable plugged), speed (Mbit/s, 0: unknown), mtu, ifindex (of
-the TAP), in_linux (the sync daemons know its interface), rx_queues, tx_queues; counters of the
+the TAP), in_linux (the sync daemons know its interface), capturing
+(packet sockets in Linux, such as tcpdump's, get copies of its packets), rx_queues, tx_queues; counters of the
 device rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf, tx_packets, tx_bytes, tx_errors; of
 the TAP to_linux_packets, to_linux_bytes, from_linux_packets, from_linux_bytes, tap_drops;
-overloads (how often a receive queue became overloaded). The counters are refreshed
-about ten times a second.
+overloads (how often a receive queue became overloaded), captured (copies shown to packet sockets
+such as tcpdump's). The counters are refreshed about ten times a second.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from sluice.cli.view import View
 COUNTERS = (
     "rx_packets", "rx_bytes", "rx_missed", "rx_errors", "rx_nombuf", "tx_packets", "tx_bytes", "tx_errors",
     "to_linux_packets", "to_linux_bytes", "from_linux_packets", "from_linux_bytes", "tap_drops",
-    "overloads",
+    "overloads", "captured",
 )  # fmt: skip
 
 
@@ -45,6 +46,7 @@ def ports(view: View, _: argparse.Namespace) -> list[Row]:
             "mtu": state.mtu,
             "ifindex": state.tap_ifindex,
             "in_linux": in_config is not None and in_config[number].iface != 0,
+            "capturing": bool(state.capturing),
             "rx_queues": state.n_rxq,
             "tx_queues": state.n_txq,
         }

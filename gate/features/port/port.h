@@ -26,8 +26,8 @@ struct port_state_row {
 	char backend[8]; /* "vhost" or "queue" */
 	uint8_t mac[6];
 	uint8_t link_up;
-	uint8_t pad;
-	uint32_t speed; /* Mbit/s; 0: unknown */
+	uint8_t capturing; /* copies go to packet sockets on the TAP */
+	uint32_t speed;	   /* Mbit/s; 0: unknown */
 	uint32_t tap_ifindex;
 	uint16_t n_rxq, n_txq;
 	uint32_t mtu;
@@ -38,7 +38,7 @@ struct port_state_row {
 	uint64_t tap_drops;			       /* not taken by the TAP */
 	uint64_t
 		overloads; /* how often a receive queue became overloaded (gate/fastpath/README.md) */
-	uint64_t pad2;
+	uint64_t captured; /* copies shown to packet sockets on the TAP */
 };
 static_assert(sizeof(struct port_state_row) == 256);
 

@@ -220,7 +220,7 @@ def routes_arguments(parser: argparse.ArgumentParser) -> None:
 
 def get_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `route get`."""
-    parser.add_argument("address", metavar="ADDRESS")
+    parser.add_argument("address", metavar="ADDRESS", help="IPv4 or IPv6")
     parser.add_argument(
         "--vrf", type=int, default=0, metavar="N", help="number of the VRF (default 0)"
     )

@@ -89,6 +89,8 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 	uint32_t output[FP_BURST];
 	uint16_t kept = 0;
 
+	if (n)
+		fp_trace(w, TRACE_NEXTHOP, pkts[0].nexthop);
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i].m;
 		const struct nexthop_row *nexthop = &nexthops[pkts[i].nexthop];
@@ -117,6 +119,8 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 		pkts[kept++] = pkts[i];
 	}
 
+	if (kept)
+		fp_trace(w, TRACE_NEIGH, neigh[0]);
 	for (uint16_t i = 0; i < kept; i++) {
 		struct rte_mbuf *m = pkts[i].m;
 		struct ether_words l2 = ether_load(&neighs[neigh[i]]);
