@@ -121,6 +121,10 @@ def add_cpu(domain: Element, kind: str) -> None:
     # The oldest model that has what DPDK needs (SSE 4.2): less to emulate, and faster for it.
     cpu = SubElement(domain, "cpu", mode="custom", match="exact")
     SubElement(cpu, "model").text = "Nehalem"
+    # Timers that run while a processor sleeps. Without, it's woken by the one timer behind the I/O APIC,
+    # whose interrupt emulated interrupt remapping can lose: then the guest stands still (seen on a busy
+    # machine: endless RCU stalls, or a panic of the kernel's timer check).
+    SubElement(cpu, "feature", policy="require", name="arat")
 
 
 def add_nics(devices: Element, appliance: Appliance) -> int:

@@ -36,9 +36,18 @@ from lab.topology import Topology
 # mitigations of flaws that an emulated processor doesn't have, and no panic if on a busy machine the
 # timer's first ticks come late. For the lab only.
 CMDLINE = "quiet mitigations=off audit=0 no_timer_check"
+# On a busy machine QEMU's emulation can lose the interrupt of the one timer that wakes the processors:
+# nothing of ours, and a second boot is cheaper than a failed run.
+LOST_TIMER = re.compile(
+    rb"timer doesn't work through|rcu_preempt kthread timer wakeup didn't happen"
+)
 PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)")
 # Long enough for two emulated processors on a machine that is busy with a build.
 BOOT_SECONDS = {"kvm": 120, "qemu": int(os.environ.get("SLUICE_BOOT_SECONDS") or 480)}
+
+
+class LostTimerError(LabError):
+    """The guest stands still, and it's the emulator's fault."""
 
 
 class VmAppliance(Appliance):
@@ -183,10 +192,20 @@ class VmLab(Lab):
         how = "with KVM" if self.type == "kvm" else "emulated, which takes a minute or two"
         with step(f"booting the appliance ({how})"):
             try:
-                self.domain = self.connection.createXML(xml, 0)
-            except libvirt.libvirtError as error:
-                raise LabError(f"libvirt can't start the appliance: {error}") from None
-            self.wait_until_up()
+                self.power_on(xml)
+                self.wait_until_up()
+            except LostTimerError as lost:
+                progress(f"{lost.message}: once more")
+                self.destroy()
+                self.console_log.rename(self.console_log.with_suffix(".lost-timer.log"))
+                self.power_on(xml)
+                self.wait_until_up()
+
+    def power_on(self, xml: str) -> None:
+        try:
+            self.domain = self.connection.createXML(xml, 0)
+        except libvirt.libvirtError as error:
+            raise LabError(f"libvirt can't start the appliance: {error}") from None
 
     def wait_until_up(self) -> None:
         deadline = time.monotonic() + BOOT_SECONDS[self.type]
@@ -195,6 +214,8 @@ class VmLab(Lab):
         def at_login() -> bool:
             self.check_running()
             said = self.console_bytes()
+            if self.type == "qemu" and LOST_TIMER.search(said):
+                raise LostTimerError("the emulator has lost the guest's timer", hint=hint)
             panic = PANIC.search(said)
             if panic:
                 reason = panic[1].decode(errors="replace")
