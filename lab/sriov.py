@@ -25,12 +25,14 @@ udevadm settle
 ls net
 """
 # One VF with a MAC address of our choice; prints its PCI address. The PF must be up for its VFs to hear
-# anything.
+# anything. It hears broadcasts too, and must not answer ARP for the VF's addresses (Linux answers for all
+# its addresses on every interface), or hosts send their packets to the PF and past the fast path.
 MAKE_VF = """\
 set -e
 cd /sys/bus/pci/devices/$1
 [ "$(cat sriov_numvfs)" = 1 ] || echo 1 >sriov_numvfs
 udevadm settle
+sysctl --quiet --write net.ipv4.conf.$2.arp_ignore=8 net.ipv6.conf.$2.disable_ipv6=1
 ip link set "$2" up
 ip link set "$2" vf 0 mac "$3"
 ip link set "$2" vf 0 spoofchk off
