@@ -23,6 +23,7 @@
 #include "features/route/mtrie.h"
 #include "features/vrf/vrf.h"
 #include "fpmd/fpm.h"
+#include "fpmd/pool.h"
 
 /* --- next hops: rows shared by all routes with the same one --- */
 
@@ -125,34 +126,34 @@ static int nexthops_init(struct fpm *fpm, struct err *err)
 	return 0;
 }
 
-/* --- RIB --- */
+/* --- RIB: there are millions of these, so they are small --- */
 
 struct candidate {
 	struct candidate *next;
 	struct prefix *prefix;
-	uint32_t nexthop; /* with a reference */
 	uint32_t metric;
-	uint8_t tos;
-	bool in_local; /* table local, else main */
-	bool is_local; /* RTN_LOCAL */
+	uint32_t nexthop : 23; /* with a reference */
+	bool has_tos : 1;
+	bool in_local : 1; /* table local, else main */
+	bool is_local : 1; /* RTN_LOCAL */
 };
+static_assert(sizeof(struct candidate) == 24);
 
 struct prefix {
 	struct prefix *chain;
-	struct prefix *prev, *next; /* in its fib */
 	struct candidate *first;
-	uint32_t value; /* row in "nexthop" that the trie has for it */
+	uint32_t value : 23; /* row in "nexthop" that the trie has for it */
+	bool in_trie : 1;    /* mtrie_add was called */
+	bool starved : 1;    /* but there was no block */
 	uint16_t vrf;
 	uint8_t family;
 	uint8_t plen;
-	bool in_trie; /* mtrie_add was called */
-	bool starved; /* but there was no block */
-	uint8_t dst[16];
+	uint8_t dst[]; /* 4 or 16 bytes */
 };
+static_assert(offsetof(struct prefix, dst) == 24);
 
 /* One family of one VRF. */
 struct fib {
-	struct prefix *first;
 	uint32_t n[129];       /* prefixes, by length */
 	uint32_t n_local[129]; /* those with a candidate of table local */
 };
@@ -169,13 +170,11 @@ static struct {
 } local4[FPC_VRF_MAX];
 
 /* There is no state to go back to without memory, and the next fpmd starts from nothing anyway. */
-static void *allocate(size_t size)
+static void *allocated(void *memory)
 {
-	void *ret = calloc(1, size);
-
-	if (!ret)
+	if (!memory)
 		abort();
-	return ret;
+	return memory;
 }
 
 static struct fib *fib_of(const struct prefix *p)
@@ -202,24 +201,23 @@ static void mask_bits(uint8_t dst[16], uint8_t plen)
 	}
 }
 
-static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t dst[16])
+static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *dst)
 {
-	uint64_t a, b;
+	uint64_t words[2] = {0};
 	uint64_t h = (uint64_t)family << 40 | (uint64_t)vrf << 8 | plen;
 
-	memcpy(&a, dst, 8);
-	memcpy(&b, dst + 8, 8);
-	h = (h ^ a) * 0x9e3779b97f4a7c15ULL;
-	h = (h ^ (h >> 32) ^ b) * 0xbf58476d1ce4e5b9ULL;
+	memcpy(words, dst, family_bits(family) / 8);
+	h = (h ^ words[0]) * 0x9e3779b97f4a7c15ULL;
+	h = (h ^ (h >> 32) ^ words[1]) * 0xbf58476d1ce4e5b9ULL;
 	return h ^ h >> 32;
 }
 
-static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t dst[16])
+static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *dst)
 {
 	struct prefix **at = &buckets[hash_prefix(family, vrf, plen, dst) & (n_buckets - 1)];
 
 	while (*at && ((*at)->plen != plen || (*at)->vrf != vrf || (*at)->family != family ||
-		       memcmp((*at)->dst, dst, 16) != 0))
+		       memcmp((*at)->dst, dst, family_bits(family) / 8) != 0))
 		at = &(*at)->chain;
 	return at;
 }
@@ -286,7 +284,7 @@ static uint32_t wanted_value(const struct prefix *p)
 	const struct candidate *best = p->first;
 
 	for (const struct candidate *c = best; c; c = c->next)
-		if (c->tos)
+		if (c->has_tos)
 			return nexthop_linux;
 	if (!best->in_local && below_local_table(p))
 		return nexthop_linux;
@@ -317,21 +315,26 @@ static void install(struct prefix *p)
 	}
 }
 
-/* A prefix of table local came or went: those of main below it change hands. */
-static void install_below(const struct prefix *over)
+/* The prefix of table local came or went: those of main below it change hands. */
+static void install_below(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *over)
 {
-	uint8_t dst[16];
+	const struct fib *fib = family == AF_INET ? &fibs4[vrf] : &fibs6[vrf];
+	uint8_t dst[16] = {0};
+	uint32_t below = 0;
 
-	if (over->plen == family_bits(over->family))
+	for (unsigned i = plen + 1; i <= family_bits(family); i++)
+		below += fib->n[i];
+	if (!below)
 		return;
-	for (struct prefix *p = fib_of(over)->first; p; p = p->next) {
-		if (p->plen <= over->plen)
-			continue;
-		memcpy(dst, p->dst, sizeof(dst));
-		mask_bits(dst, over->plen);
-		if (!memcmp(dst, over->dst, sizeof(dst)))
-			install(p);
-	}
+	for (uint32_t i = 0; i < n_buckets; i++)
+		for (struct prefix *p = buckets[i]; p; p = p->chain) {
+			if (p->family != family || p->vrf != vrf || p->plen <= plen)
+				continue;
+			memcpy(dst, p->dst, family_bits(family) / 8);
+			mask_bits(dst, plen);
+			if (!memcmp(dst, over, family_bits(family) / 8))
+				install(p);
+		}
 }
 
 static void write_local4(uint32_t vrf)
@@ -383,26 +386,26 @@ static void grow(void)
 	n_buckets = n;
 }
 
+static size_t prefix_size(uint8_t family)
+{
+	return offsetof(struct prefix, dst) + family_bits(family) / 8;
+}
+
 static struct prefix *prefix_get(const struct fpc_route *r)
 {
 	struct prefix **at = find_link(r->family, r->vrf, r->plen, r->dst);
 	struct prefix *p = *at;
-	struct fib *fib;
 
 	if (p)
 		return p;
-	p = allocate(sizeof(*p));
-	p->vrf = r->vrf;
+	p = allocated(pool_get(prefix_size(r->family)));
+	memset(p, 0, offsetof(struct prefix, dst));
+	p->vrf = (uint16_t)r->vrf;
 	p->family = r->family;
 	p->plen = r->plen;
-	memcpy(p->dst, r->dst, sizeof(p->dst));
+	memcpy(p->dst, r->dst, family_bits(r->family) / 8);
 	*at = p;
-	fib = fib_of(p);
-	p->next = fib->first;
-	if (p->next)
-		p->next->prev = p;
-	fib->first = p;
-	fib->n[p->plen]++;
+	fib_of(p)->n[p->plen]++;
 	if (++n_prefixes > n_buckets)
 		grow();
 	return p;
@@ -412,21 +415,14 @@ static struct prefix *prefix_get(const struct fpc_route *r)
 static void prefix_free(struct prefix *p)
 {
 	struct prefix **at = find_link(p->family, p->vrf, p->plen, p->dst);
-	struct fib *fib = fib_of(p);
 
 	/* First out of the hash: cover must not find it. */
 	*at = p->chain;
-	fib->n[p->plen]--;
+	fib_of(p)->n[p->plen]--;
 	n_prefixes--;
 	if (p->in_trie)
 		mtrie_remove(trie_of(p), p->vrf, p->dst, p->plen, cover_of(p), NULL);
-	if (p->prev)
-		p->prev->next = p->next;
-	else
-		fib->first = p->next;
-	if (p->next)
-		p->next->prev = p->prev;
-	free(p);
+	pool_put(p, prefix_size(p->family));
 }
 
 static bool before(const struct candidate *a, const struct candidate *b)
@@ -440,13 +436,15 @@ static bool before(const struct candidate *a, const struct candidate *b)
 static struct candidate *candidate_add(const struct fpc_route *r)
 {
 	struct prefix *p = prefix_get(r);
-	struct candidate *c = allocate(sizeof(*c));
+	struct candidate *c = allocated(pool_get(sizeof(*c)));
 	struct candidate **at = &p->first;
 
-	c->prefix = p;
-	c->metric = r->metric;
-	c->tos = r->tos;
-	c->in_local = r->table == RT_TABLE_LOCAL;
+	*c = (struct candidate){
+		.prefix = p,
+		.metric = r->metric,
+		.has_tos = r->tos != 0,
+		.in_local = r->table == RT_TABLE_LOCAL,
+	};
 	if (c->in_local && !has_local_table(p))
 		fib_of(p)->n_local[p->plen]++;
 	while (*at && before(*at, c))
@@ -459,9 +457,12 @@ static struct candidate *candidate_add(const struct fpc_route *r)
 static void candidate_free(struct candidate *c)
 {
 	struct prefix *p = c->prefix;
-	struct prefix copy = *p;
 	struct candidate **at = &p->first;
 	bool was_local = has_local_table(p);
+	uint8_t family = p->family, plen = p->plen, dst[16];
+	uint32_t vrf = p->vrf;
+
+	memcpy(dst, p->dst, family_bits(family) / 8);
 
 	while (*at != c)
 		at = &(*at)->next;
@@ -477,9 +478,9 @@ static void candidate_free(struct candidate *c)
 	else
 		prefix_free(p);
 	if (was_local)
-		install_below(&copy);
+		install_below(family, vrf, plen, dst);
 	nexthop_put(c->nexthop);
-	free(c);
+	pool_put(c, sizeof(*c));
 }
 
 /* --- objects --- */
@@ -600,7 +601,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 {
 	const struct fpc_route *r = msg;
 	struct candidate *c = (struct candidate *)*priv;
-	uint32_t before_row = 0;
+	uint32_t row, before_row = 0;
 	bool is_local, new_local_table = false;
 	int rc;
 
@@ -616,18 +617,19 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	}
 	rc = check_nexthops(r, err);
 	if (rc) {
-		c->nexthop = nexthop_linux;
-		nexthop_shadows[nexthop_linux].refs++;
+		row = nexthop_linux;
+		nexthop_shadows[row].refs++;
 	} else {
-		rc = make_nexthop(r, &c->nexthop, err);
+		rc = make_nexthop(r, &row, err);
 	}
+	c->nexthop = row;
 	is_local = r->type == RTN_LOCAL;
 	if (is_local != c->is_local)
 		count_local4(c->prefix, is_local ? 1 : -1);
 	c->is_local = is_local;
 	install(c->prefix);
 	if (new_local_table)
-		install_below(c->prefix);
+		install_below(r->family, r->vrf, r->plen, r->dst);
 	if (before_row)
 		nexthop_put(before_row);
 	if (!rc && c->prefix->starved)
@@ -648,14 +650,14 @@ static void forget(void)
 			next = p->chain;
 			for (struct candidate *c = p->first, *after; c; c = after) {
 				after = c->next;
-				free(c);
+				pool_put(c, sizeof(*c));
 			}
-			free(p);
+			pool_put(p, prefix_size(p->family));
 		}
 	free(buckets);
 	n_prefixes = 0;
 	n_buckets = 1024;
-	buckets = allocate(n_buckets * sizeof(struct prefix *));
+	buckets = allocated(calloc(n_buckets, sizeof(struct prefix *)));
 	memset(fibs4, 0, sizeof(fibs4));
 	memset(fibs6, 0, sizeof(fibs6));
 	memset(local4, 0, sizeof(local4));
