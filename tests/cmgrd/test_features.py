@@ -28,6 +28,7 @@ from sluice.cmgrd.kernel import (
     Family,
     Link,
     Message,
+    Multipath,
     Neigh,
     Netconf,
     NextHop,
@@ -48,6 +49,7 @@ FAMILIES: dict[type, Family] = {
     Netconf: Family.NETCONF,
     Qdisc: Family.QDISC,
     Rule: Family.RULE,
+    Multipath: Family.RULE,
     Chain: Family.CHAIN,
     Policy: Family.POLICY,
     Neigh: Family.NEIGH,
@@ -273,6 +275,22 @@ def test_rules_beyond_the_default_ones_guard_their_family(
 ) -> None:
     core = settled()
     dumped(core, Family.RULE, *values)
+    assert only(core, "vrf")["flags"] == flags
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [
+        (Multipath(0, 0, False), []),
+        (Multipath(1, 0, False), ["MULTIPATH4_PORTS"]),
+        (Multipath(0, 1, False), ["MULTIPATH6_PORTS"]),
+        (Multipath(2, 3, False), ["MULTIPATH4_LINUX", "MULTIPATH6_LINUX"]),
+        (Multipath(1, 1, True), ["MULTIPATH4_PORTS", "MULTIPATH6_PORTS", "MULTIPATH4_LINUX"]),
+    ],
+)
+def test_the_choice_among_next_hops_is_told(settings: Multipath, flags: list[str]) -> None:
+    core = settled()
+    dumped(core, Family.RULE, *rules(), settings)
     assert only(core, "vrf")["flags"] == flags
 
 

@@ -76,6 +76,16 @@ def routes_of_cmgrd(wanted: dict[bytes, bytes]) -> set[tuple[object, ...]]:
     return found
 
 
+def test_the_choice_among_next_hops_is_as_the_settings_say() -> None:
+    async def run() -> None:
+        ip(*SETUP)
+        sysctl("net/ipv4/fib_multipath_hash_policy", "1")
+        (body,) = (await fresh())[FEATURES["vrf"].id].values()
+        assert decode("vrf", body)["flags"] == ["MULTIPATH4_PORTS"]
+
+    in_namespace(run)
+
+
 def test_a_dump_says_what_ip_says() -> None:
     async def run() -> None:
         ip(

@@ -40,7 +40,8 @@ static uint32_t nexthop_linux; /* always there */
 static uint32_t *nexthop_bucket(const struct nexthop_row *want)
 {
 	uint64_t a, b;
-	uint64_t h = want->type * 31U + want->family + ((uint64_t)want->iface << 16);
+	uint64_t h = want->type * 31U + want->family + ((uint64_t)want->iface << 16) +
+		     ((uint64_t)want->group << 32);
 
 	memcpy(&a, want->gateway, 8);
 	memcpy(&b, want->gateway + 8, 8);
@@ -52,7 +53,7 @@ static uint32_t *nexthop_bucket(const struct nexthop_row *want)
 static bool nexthop_equal(const struct nexthop_row *a, const struct nexthop_row *b)
 {
 	return a->type == b->type && a->family == b->family && a->iface == b->iface &&
-	       !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
+	       a->group == b->group && !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
 }
 
 /* A reference to the row like @want (neigh not filled in); 0: no room. */
@@ -88,6 +89,8 @@ static uint32_t nexthop_get(const struct nexthop_row *want)
 	return row;
 }
 
+static void group_put(uint32_t group);
+
 /* Takes back a reference; no trie leads to the row by it any more. */
 static void nexthop_put(uint32_t row)
 {
@@ -98,11 +101,101 @@ static void nexthop_put(uint32_t row)
 	for (at = nexthop_bucket(&nexthops[row]); *at != row;)
 		at = &nexthop_shadows[*at].next;
 	*at = nexthop_shadows[row].next;
+	if (nexthops[row].group)
+		group_put(nexthops[row].group);
 	if (nexthops[row].neigh)
 		neigh_unref(nexthops[row].neigh);
 	if (nexthops[row].iface)
 		iface_unref(nexthops[row].iface);
 	fpm_rows_put_later(&nexthop_table, row);
+}
+
+/* --- groups: one for all routes that divide their flows alike; each has one next hop, by which it's named and kept --- */
+
+static struct fpm_rows group_table;
+static struct nexthop_group_row *groups;
+static uint32_t group_next[NEXTHOP_GROUPS]; /* in the hash chain */
+static uint32_t group_buckets[NEXTHOP_GROUPS];
+
+static uint32_t *group_bucket(const struct nexthop_group_row *want)
+{
+	uint64_t h = 0;
+
+	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+		h = (h ^ want->slot[i]) * 0x9e3779b97f4a7c15ULL;
+	return &group_buckets[h >> 52];
+}
+static_assert(NEXTHOP_GROUPS == 1 << 12);
+
+/* Whether @i is the first of a range of slots: a group holds one reference to a next hop for each of its ranges. */
+static bool begins_range(const struct nexthop_group_row *g, unsigned i)
+{
+	return !i || g->slot[i] != g->slot[i - 1];
+}
+
+/* Takes back the reference of the last next hop that named it. */
+static void group_put(uint32_t group)
+{
+	struct nexthop_group_row copy = groups[group];
+	uint32_t *at;
+
+	for (at = group_bucket(&copy); *at != group;)
+		at = &group_next[*at];
+	*at = group_next[group];
+	fpm_rows_put_later(&group_table, group);
+	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+		if (begins_range(&copy, i))
+			nexthop_put(copy.slot[i]);
+}
+
+/* A reference to the next hop that names the group like @want; 0: no room. */
+static uint32_t group_get(const struct nexthop_group_row *want)
+{
+	uint32_t *first = group_bucket(want);
+	struct nexthop_row by = {.type = NEXTHOP_GROUP};
+	uint32_t row;
+
+	for (by.group = *first; by.group; by.group = group_next[by.group])
+		if (!memcmp(&groups[by.group], want, sizeof(*want)))
+			return nexthop_get(&by);
+	by.group = fpm_rows_get(&group_table);
+	if (!by.group)
+		return 0;
+	groups[by.group] = *want;
+	row = nexthop_get(&by);
+	if (!row) {
+		fpm_rows_put(&group_table, by.group);
+		return 0;
+	}
+	group_next[by.group] = *first;
+	*first = by.group;
+	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+		if (begins_range(want, i))
+			nexthop_shadows[want->slot[i]].refs++;
+	return row;
+}
+
+/* Divides the slots among @n next hops, at most as many as there are slots. As Linux's fib_rebalance and rt6_multipath_
+ * rebalance do with their 31 bits, but none goes empty-handed. */
+static void divide(struct nexthop_group_row *ret, const uint32_t *rows, const uint32_t *weights,
+		   unsigned n)
+{
+	uint32_t total = 0, before = 0, at = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		total += weights[i];
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t end, most = NEXTHOP_SLOTS - (n - 1 - i);
+
+		before += weights[i];
+		end = (before * NEXTHOP_SLOTS + total / 2) / total;
+		if (end <= at)
+			end = at + 1;
+		if (end > most)
+			end = most;
+		while (at < end)
+			ret->slot[at++] = rows[i];
+	}
 }
 
 static int nexthops_init(struct fpm *fpm, struct err *err)
@@ -118,6 +211,11 @@ static int nexthops_init(struct fpm *fpm, struct err *err)
 	free(nexthop_shadows);
 	free(nexthop_buckets);
 	nexthops = (struct nexthop_row *)nexthop_table.rows;
+	rc = fpm_rows_init(&group_table, fpm, "nexthop_group", err);
+	if (rc)
+		return rc;
+	groups = (struct nexthop_group_row *)group_table.rows;
+	memset(group_buckets, 0, sizeof(group_buckets));
 	nexthop_shadows = calloc(capacity, sizeof(*nexthop_shadows));
 	nexthop_buckets = calloc(nexthop_mask + 1, sizeof(*nexthop_buckets));
 	if (!nexthop_shadows || !nexthop_buckets)
@@ -489,8 +587,10 @@ static uint8_t nexthop_type(const struct fpc_route *r)
 {
 	switch (r->type) {
 	case RTN_UNICAST:
-		if (r->n_nexthops != 1 || !r->nexthops[0].ifindex)
+		if (!r->n_nexthops || !r->nexthops[0].ifindex)
 			return NEXTHOP_LINUX;
+		if (r->n_nexthops > 1)
+			return NEXTHOP_GROUP;
 		return r->nexthops[0].family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED;
 	case RTN_LOCAL:
 	case RTN_ANYCAST:
@@ -509,38 +609,99 @@ static uint8_t nexthop_type(const struct fpc_route *r)
 	}
 }
 
-/* The next hop for a route: its row in *@ret_row, with a reference; on failure that's Linux's. Dead and link-down next hops
- * aren't looked at: their interface says the same, sooner, and packets for it are exceptions then. */
-static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+/* The row for one next hop of a route, with a reference. */
+static int make_single(const struct fpc_route *r, const struct fpc_nexthop *hop, uint32_t *ret_row,
+		       struct err *err)
 {
 	struct nexthop_row want = {
-		.type = r->flags & FPC_ROUTE_UNSUPPORTED ? NEXTHOP_LINUX : nexthop_type(r),
+		.type = hop->family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED,
+		.iface = iface_lookup(r->vrf, hop->ifindex),
+		.family = hop->family,
 	};
-	int rc = 0;
 	uint32_t row;
 
-	if (want.type == NEXTHOP_GATEWAY || want.type == NEXTHOP_CONNECTED) {
-		const struct fpc_nexthop *hop = &r->nexthops[0];
-
-		want.iface = iface_lookup(r->vrf, hop->ifindex);
-		want.family = hop->family;
-		if (hop->family)
-			memcpy(want.gateway, hop->gateway, hop->family == AF_INET ? 4 : 16);
-		if (!want.iface) {
-			fpm_field("nexthops");
-			rc = err_set(err, EAGAIN, "the route waits for interface %u", hop->ifindex);
-		}
+	if (hop->family)
+		memcpy(want.gateway, hop->gateway, hop->family == AF_INET ? 4 : 16);
+	if (!want.iface) {
+		fpm_field("nexthops");
+		return err_set(err, EAGAIN, "the route waits for interface %u", hop->ifindex);
 	}
-	row = rc ? 0 : nexthop_get(&want);
-	if (!row && !rc)
-		rc = err_set(err, ENOSPC,
-			     "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, "
-			     "FP_MAX_NEIGHBOURS)");
-	if (!row) {
+	row = nexthop_get(&want);
+	if (!row)
+		return err_set(err, ENOSPC,
+			       "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, "
+			       "FP_MAX_NEIGHBOURS)");
+	*ret_row = row;
+	return 0;
+}
+
+/* Likewise for several: those that Linux uses. It shows a next hop whose link is down as dead where it's to be ignored. */
+static int make_group(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+{
+	uint32_t rows[FPC_ROUTE_MAX_NEXTHOPS], weights[FPC_ROUTE_MAX_NEXTHOPS];
+	struct nexthop_group_row want;
+	unsigned n = 0;
+	uint32_t row = 0;
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->n_nexthops && !rc; i++) {
+		const struct fpc_nexthop *hop = &r->nexthops[i];
+
+		if (hop->flags & FPC_NEXTHOP_DEAD)
+			continue;
+		rc = make_single(r, hop, &rows[n], err);
+		if (!rc)
+			weights[n++] = hop->weight ? hop->weight : 1;
+	}
+	if (!rc && n == 1) {
+		*ret_row = rows[0];
+		return 0;
+	}
+	if (!rc && n) {
+		divide(&want, rows, weights, n);
+		row = group_get(&want);
+		if (!row)
+			rc = err_set(err, ENOSPC,
+				     "the table of next hops or of their groups is full "
+				     "(FP_MAX_NEXTHOPS)");
+	} else if (!rc) {
+		/* All are dead: what Linux makes of it is its business. */
 		row = nexthop_linux;
 		nexthop_shadows[row].refs++;
 	}
-	*ret_row = row;
+	/* The group has its own references. */
+	for (unsigned i = 0; i < n; i++)
+		nexthop_put(rows[i]);
+	if (!rc)
+		*ret_row = row;
+	return rc;
+}
+
+/* The next hop for a route: its row in *@ret_row, with a reference; on failure that's Linux's. If there's only one, it isn't
+ * asked whether it's dead or its link down: its interface says the same, sooner, and packets for it are exceptions then. */
+static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+{
+	uint8_t type = r->flags & FPC_ROUTE_UNSUPPORTED ? NEXTHOP_LINUX : nexthop_type(r);
+	int rc;
+
+	switch (type) {
+	case NEXTHOP_GATEWAY:
+	case NEXTHOP_CONNECTED:
+		rc = make_single(r, &r->nexthops[0], ret_row, err);
+		break;
+	case NEXTHOP_GROUP:
+		rc = make_group(r, ret_row, err);
+		break;
+	default:
+		*ret_row = nexthop_get(&(struct nexthop_row){.type = type});
+		rc = *ret_row ? 0
+			      : err_set(err, ENOSPC,
+					"the table of next hops is full (FP_MAX_NEXTHOPS)");
+	}
+	if (rc) {
+		*ret_row = nexthop_linux;
+		nexthop_shadows[nexthop_linux].refs++;
+	}
 	return rc;
 }
 
