@@ -67,6 +67,7 @@ Request = tuple[int, int, bytes]  # protocol, type, payload
 EXT_MASK = struct.pack("=HHI", 8, wire.IFLA_EXT_MASK, wire.RTEXT_FILTER_SKIP_STATS)
 REQUESTS: dict[Family, tuple[Request, ...]] = {
     Family.LINK: ((NETLINK_ROUTE, 18, bytes(16) + EXT_MASK),),
+    Family.ADDRESS: ((NETLINK_ROUTE, 22, struct.pack("=B7x", AF_INET)),),
     Family.NETCONF: tuple(
         (NETLINK_ROUTE, 82, struct.pack("=Bxxx", family)) for family in (AF_INET, AF_INET6)
     ),

@@ -263,7 +263,7 @@ def test_settings_of_interfaces_are_followed() -> None:
                 ("net/ipv4/conf/p1/rp_filter", "0", {"UP", "RUNNING", "FORWARD4"}),
                 ("net/ipv6/conf/p1/disable_ipv6", "0", {"UP", "RUNNING", "FORWARD4", "FORWARD6"}),
                 ("net/ipv4/conf/p1/forwarding", "0", {"UP", "RUNNING", "FORWARD6"}),
-                ("net/ipv4/conf/all/rp_filter", "2", {"UP", "RUNNING", "FORWARD6", "RPF"}),
+                ("net/ipv4/conf/all/rp_filter", "2", {"UP", "RUNNING", "FORWARD6", "RPF_LOOSE"}),
             ]:  # fmt: skip
                 sysctl(key, value)
                 async with asyncio.timeout(5):
