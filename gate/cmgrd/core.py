@@ -23,6 +23,7 @@ log = logging.getLogger("cmgrd")
 # The order of dumps: what others look at comes first.
 DUMPED = (
     Family.LINK,
+    Family.ADDRESS,
     Family.NETCONF,
     Family.QDISC,
     Family.RULE,

@@ -113,6 +113,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Multipath:
+    """How Linux chooses among a route's next hops: net.ipv4 and net.ipv6.fib_multipath_hash_policy, and whether
+    net.ipv4.fib_multipath_use_neigh is set.
+    """
+
+    policy4: int
+    policy6: int
+    use_neigh: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """NFT_MSG_NEWCHAIN. `family`: NFPROTO_*; `hook`: of the netfilter core, -1 if none leads to the chain."""
 
@@ -182,7 +193,19 @@ class Route:
     rest: bytes
 
 
-Object = Link | Address | Netconf | Qdisc | Rule | Chain | Policy | Neigh | NextHopObject | Route
+Object = (
+    Link
+    | Address
+    | Netconf
+    | Qdisc
+    | Rule
+    | Multipath
+    | Chain
+    | Policy
+    | Neigh
+    | NextHopObject
+    | Route
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sluice.cmgrd import wire
 from sluice.cmgrd.kernel import AF_INET, AF_INET6, Family
@@ -66,6 +67,7 @@ Request = tuple[int, int, bytes]  # protocol, type, payload
 EXT_MASK = struct.pack("=HHI", 8, wire.IFLA_EXT_MASK, wire.RTEXT_FILTER_SKIP_STATS)
 REQUESTS: dict[Family, tuple[Request, ...]] = {
     Family.LINK: ((NETLINK_ROUTE, 18, bytes(16) + EXT_MASK),),
+    Family.ADDRESS: ((NETLINK_ROUTE, 22, struct.pack("=B7x", AF_INET)),),
     Family.NETCONF: tuple(
         (NETLINK_ROUTE, 82, struct.pack("=Bxxx", family)) for family in (AF_INET, AF_INET6)
     ),
@@ -176,6 +178,14 @@ def answers(data: bytes, what: str) -> Iterator[tuple[int, int, int, int, bool]]
             yield kind, flags, at, end, False
 
 
+def setting(path: str) -> int:
+    """A number in /proc/sys/net; 0 where the kernel hasn't got it."""
+    try:
+        return min(int((Path("/proc/sys/net") / path).read_text()), 255)
+    except (OSError, ValueError):
+        return 0
+
+
 async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], None]) -> bool:
     """Dump a family; `feed` gets (protocol, type, flags, data, start, end) of each message.
 
@@ -213,4 +223,12 @@ async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], 
                 except OSError as error:
                     raise NetlinkError(error.errno or 0, f"dump of {family}") from error
                 await asyncio.sleep(0)
+    if family is Family.RULE:
+        # Nobody tells when they change: they're as of the last dump.
+        data = wire.MULTIPATH.pack(
+            setting("ipv4/fib_multipath_hash_policy"),
+            setting("ipv6/fib_multipath_hash_policy"),
+            setting("ipv4/fib_multipath_use_neigh"),
+        )
+        feed(wire.SETTINGS, 1, 0, data, 0, len(data))
     return complete

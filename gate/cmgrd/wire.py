@@ -19,6 +19,7 @@ from sluice.cmgrd.kernel import (
     Family,
     Link,
     Message,
+    Multipath,
     Neigh,
     Netconf,
     NextHop,
@@ -413,6 +414,18 @@ def policy(data: bytes, at: int, end: int) -> Object:
     )
 
 
+# Not Netlink: settings that netlink.py reads from /proc/sys with the rules, one message.
+SETTINGS = 255
+MULTIPATH = struct.Struct("=BBB")
+
+
+def multipath_settings(data: bytes, at: int, end: int) -> Object:
+    if end - at != MULTIPATH.size:
+        raise MalformedError(f"{end - at} bytes, it takes {MULTIPATH.size}")
+    policy4, policy6, use_neigh = MULTIPATH.unpack_from(data, at)
+    return Multipath(policy4, policy6, bool(use_neigh))
+
+
 class IgnoredError(Exception):
     """A well-formed message about something that isn't followed."""
 
@@ -436,6 +449,7 @@ TYPES: dict[tuple[int, int], tuple[str, Family | None, Change, Decoder]] = {
     (NETLINK_ROUTE, 29): ("RTM_DELNEIGH", Family.NEIGH, DELETED, neigh),
     (NETLINK_ROUTE, 32): ("RTM_NEWRULE", Family.RULE, NEW, rule),
     (NETLINK_ROUTE, 33): ("RTM_DELRULE", Family.RULE, DELETED, rule),
+    (SETTINGS, 1): ("fib_multipath settings", Family.RULE, NEW, multipath_settings),
     (NETLINK_ROUTE, 36): ("RTM_NEWQDISC", Family.QDISC, NEW, qdisc),
     (NETLINK_ROUTE, 37): ("RTM_DELQDISC", Family.QDISC, DELETED, qdisc),
     (NETLINK_ROUTE, 80): ("RTM_NEWNETCONF", Family.NETCONF, NEW, netconf),

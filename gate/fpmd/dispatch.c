@@ -280,7 +280,8 @@ static void put_object(struct dispatch *d, struct peer *peer, const struct objec
 		head.flags |= FPC_F_PARKED;
 	if (obj->state == OBJECT_REFUSED)
 		head.flags |= FPC_F_REFUSED;
-	put(d, peer, &head, obj->body, obj->len);
+	object_whole(&d->objects, obj, d->whole, obj->len);
+	put(d, peer, &head, d->whole, obj->len);
 	if (obj->state == OBJECT_REFUSED) {
 		const struct trouble *t = obj->trouble;
 

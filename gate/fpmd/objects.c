@@ -8,6 +8,7 @@
 
 #include "fpc/check.h"
 #include "fpc/frame.h"
+#include "fpmd/pool.h"
 #include "lib/log.h"
 
 #define BUCKETS_MIN 1024
@@ -16,9 +17,45 @@
 #define LOG_SECONDS 10
 #define LOG_KEY_MAX 64
 
+/* A packed body: for each 8 bytes one whose bits tell which of them aren't zero, then those. The key and what follows it
+ * are packed apart, so that equal keys are equal beginnings. A route with one IPv4 next hop takes 23 bytes, not 52. */
+#define GROUP	      8
+#define PACK_MAX(len) ((len) + (len) / GROUP + 2)
+#define OBJECT_MAX    32768
+
 #define PART(name) {&name##_feature, &name##_apply},
 const struct fpm_part fpm_parts[] = {FEATURES(PART)};
 #undef PART
+
+static uint8_t *pack_bytes(uint8_t *to, const uint8_t *from, size_t len)
+{
+	for (size_t at = 0; at < len; at += GROUP) {
+		size_t n = len - at < GROUP ? len - at : GROUP;
+		uint8_t *mask = to++;
+
+		*mask = 0;
+		for (size_t i = 0; i < n; i++) {
+			uint8_t b = from[at + i];
+
+			*to = b;
+			to += b != 0;
+			*mask |= (uint8_t)((b != 0) << i);
+		}
+	}
+	return to;
+}
+
+static const uint8_t *unpack_bytes(uint8_t *to, const uint8_t *from, size_t len)
+{
+	for (size_t at = 0; at < len; at += GROUP) {
+		size_t n = len - at < GROUP ? len - at : GROUP;
+		uint8_t mask = *from++;
+
+		for (size_t i = 0; i < n; i++)
+			to[at + i] = mask >> i & 1 ? *from++ : 0;
+	}
+	return from;
+}
 
 static uint32_t hash_key(unsigned part, const uint8_t *key, size_t len)
 {
@@ -50,13 +87,21 @@ int objects_init(struct objects *o, struct fpm *fpm, const struct fpm_part *part
 		.n_buckets = BUCKETS_MIN,
 		.old_whole = calloc(1, FPC_MAX_BODY),
 		.new_whole = calloc(1, FPC_MAX_BODY),
+		.pack = calloc(1, PACK_MAX(OBJECT_MAX) + 1),
 	};
-	if (!o->lists || !o->buckets || !o->old_whole || !o->new_whole) {
+	if (!o->lists || !o->buckets || !o->old_whole || !o->new_whole || !o->pack) {
 		objects_free(o);
 		return err_set(err, ENOMEM, "no memory for the object store");
 	}
 	for (unsigned i = 0; i < n_parts; i++) {
 		int rc = 0;
+
+		static_assert(PACK_MAX(OBJECT_MAX) <= UINT16_MAX);
+		if (parts[i].feature->msg_size > OBJECT_MAX) {
+			objects_free(o);
+			return err_set(err, EMSGSIZE, "objects of %s are too large",
+				       parts[i].feature->name);
+		}
 
 		if (parts[i].apply && parts[i].apply->init)
 			rc = parts[i].apply->init(fpm, err);
@@ -68,6 +113,18 @@ int objects_init(struct objects *o, struct fpm *fpm, const struct fpm_part *part
 	return 0;
 }
 
+static size_t object_size(size_t packed)
+{
+	size_t size = offsetof(struct object, pack) + packed;
+
+	return size < sizeof(struct object) ? sizeof(struct object) : size;
+}
+
+static void object_free(struct object *obj)
+{
+	pool_put(obj, object_size(obj->packed));
+}
+
 void objects_free(struct objects *o)
 {
 	for (unsigned i = 0; o->lists && i < o->n_parts; i++) {
@@ -76,13 +133,14 @@ void objects_free(struct objects *o)
 		for (struct object *obj = o->lists[i].first; obj; obj = next) {
 			next = obj->next;
 			free(obj->trouble);
-			free(obj);
+			object_free(obj);
 		}
 	}
 	free(o->lists);
 	free(o->buckets);
 	free(o->old_whole);
 	free(o->new_whole);
+	free(o->pack);
 	*o = (struct objects){};
 }
 
@@ -94,27 +152,48 @@ int objects_part(const struct objects *o, uint16_t id)
 	return -1;
 }
 
-static struct object **find_link(const struct objects *o, unsigned part, const void *key,
-				 uint32_t hash)
+/* @key: packed, @len bytes. */
+static struct object **find_packed(const struct objects *o, unsigned part, const void *key,
+				   size_t len, uint32_t hash)
 {
 	struct object **link = &o->buckets[hash & (o->n_buckets - 1)];
-	size_t len = o->parts[part].feature->key_size;
 
+	/* Nothing of the same hash can be so short that its key ends before @len: a mask says how much follows. */
 	while (*link && !((*link)->hash == hash && (*link)->part == part &&
-			  !memcmp((*link)->body, key, len)))
+			  (*link)->packed >= len && !memcmp((*link)->pack, key, len)))
 		link = &(*link)->chain;
 	return link;
 }
 
-const struct object *objects_find(const struct objects *o, unsigned part, const void *key)
+static struct object **find_link(const struct objects *o, unsigned part, const void *key)
 {
-	return *find_link(o, part, key, hash_key(part, key, o->parts[part].feature->key_size));
+	size_t len = o->parts[part].feature->key_size;
+	const uint8_t *end = pack_bytes(o->pack, key, len);
+
+	return find_packed(o, part, o->pack, (size_t)(end - o->pack), hash_key(part, key, len));
 }
 
-void object_whole(const struct object *object, void *ret, size_t size)
+const struct object *objects_find(const struct objects *o, unsigned part, const void *key)
 {
-	memcpy(ret, object->body, object->len);
+	return *find_link(o, part, key);
+}
+
+void object_whole(const struct objects *o, const struct object *object, void *ret, size_t size)
+{
+	size_t key_size = o->parts[object->part].feature->key_size;
+	const uint8_t *rest = unpack_bytes(ret, object->pack, key_size);
+
+	unpack_bytes((uint8_t *)ret + key_size, rest, object->len - key_size);
 	memset((char *)ret + object->len, 0, size - object->len);
+}
+
+static struct object **link_of(const struct objects *o, const struct object *obj)
+{
+	struct object **link = &o->buckets[obj->hash & (o->n_buckets - 1)];
+
+	while (*link != obj)
+		link = &(*link)->chain;
+	return link;
 }
 
 static void grow(struct objects *o)
@@ -277,7 +356,8 @@ static void content_changed(struct objects *o, unsigned part)
 				      memory_order_release);
 }
 
-static void log_refusal(struct objects *o, const struct object *obj, const struct err *err)
+static void log_refusal(struct objects *o, const struct object *obj, const uint8_t *whole,
+			const struct err *err)
 {
 	const struct feature *f = o->parts[obj->part].feature;
 	char key[2 * LOG_KEY_MAX + 1] = "";
@@ -297,7 +377,7 @@ static void log_refusal(struct objects *o, const struct object *obj, const struc
 		return;
 	}
 	for (unsigned i = 0; i < f->key_size && i < LOG_KEY_MAX; i++)
-		snprintf(key + 2 * i, 3, "%02x", obj->body[i]);
+		snprintf(key + 2 * i, 3, "%02x", whole[i]);
 	log_warn("%s with key %s isn't in the fast path: %s", f->name, key, err->text);
 }
 
@@ -327,7 +407,7 @@ static int apply(struct objects *o, struct object *obj, const void *whole, const
 		content_changed(o, obj->part);
 	/* Once for each reason, not for each try. */
 	if (rc != -EAGAIN && (!obj->trouble || obj->trouble->code != -rc))
-		log_refusal(o, obj, &err);
+		log_refusal(o, obj, whole, &err);
 	enter_state(o, obj, rc == -EAGAIN ? OBJECT_PARKED : OBJECT_REFUSED, &err, field);
 	if (ret_field)
 		*ret_field = field;
@@ -352,14 +432,20 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 	const struct feature *f = o->parts[part].feature;
 	size_t len = frame_trim(whole, f->msg_size, f->key_size);
 	uint32_t hash = hash_key(part, whole, f->key_size);
-	struct object **link = find_link(o, part, whole, hash);
+	const uint8_t *key_end = pack_bytes(o->pack, whole, f->key_size);
+	size_t packed =
+		(size_t)(pack_bytes(o->pack + (key_end - o->pack),
+				    (const uint8_t *)whole + f->key_size, len - f->key_size) -
+			 o->pack);
+	struct object **link = find_packed(o, part, o->pack, (size_t)(key_end - o->pack), hash);
 	struct object *obj = *link, *fresh = obj;
 	const void *old = NULL;
 
 	*ret_field = "";
 	if (obj)
 		obj->generation = o->lists[part].generation;
-	if (obj && obj->len == len && !memcmp(obj->body, whole, len)) {
+	if (obj && obj->len == len && obj->packed == packed &&
+	    !memcmp(obj->pack, o->pack, packed)) {
 		if (obj->state == OBJECT_APPLIED)
 			return 0;
 		/* Whatever it waits for will wake it. */
@@ -369,8 +455,8 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 		return apply(o, obj, whole, NULL, ret_field, err);
 	}
 
-	if (!obj || obj->len != len) {
-		fresh = malloc(sizeof(*fresh) + len);
+	if (!obj || obj->packed != packed) {
+		fresh = pool_get(object_size(packed));
 		/* The object as it was stays: SET is all or nothing. */
 		if (!fresh)
 			return err_set(err, ENOMEM, "no memory for the object");
@@ -378,7 +464,8 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 	if (!obj) {
 		*fresh = (struct object){
 			.hash = hash,
-			.part = (uint16_t)part,
+			.part = (uint8_t)part,
+			.packed = (uint16_t)packed,
 			.generation = o->lists[part].generation,
 		};
 		*link = fresh;
@@ -388,21 +475,22 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 	} else {
 		leave_state(o, obj);
 		if (obj->state == OBJECT_APPLIED) {
-			object_whole(obj, o->old_whole, f->msg_size);
+			object_whole(o, obj, o->old_whole, f->msg_size);
 			old = o->old_whole;
 		}
 		if (fresh != obj) {
 			*fresh = *obj;
+			fresh->packed = (uint16_t)packed;
 			if (fresh->trouble)
 				fresh->trouble->object = fresh;
 			*link = fresh;
 			list_put(o, fresh, obj);
 			move_cursors(o, obj, fresh);
-			free(obj);
+			object_free(obj);
 		}
 	}
 	fresh->len = (uint16_t)len;
-	memcpy(fresh->body, whole, len);
+	memcpy(fresh->pack, o->pack, packed);
 	return apply(o, fresh, whole, old, ret_field, err);
 }
 
@@ -414,7 +502,7 @@ static void delete(struct objects *o, struct object **link)
 	leave_state(o, obj);
 	if (obj->state == OBJECT_APPLIED || obj->priv) {
 		if (part->apply && part->apply->del) {
-			object_whole(obj, o->old_whole, part->feature->msg_size);
+			object_whole(o, obj, o->old_whole, part->feature->msg_size);
 			part->apply->del(o->fpm, o->old_whole, obj->priv);
 		}
 		content_changed(o, obj->part);
@@ -424,13 +512,12 @@ static void delete(struct objects *o, struct object **link)
 	move_cursors(o, obj, obj->next);
 	o->n--;
 	free(obj->trouble);
-	free(obj);
+	object_free(obj);
 }
 
 void objects_del(struct objects *o, unsigned part, const void *key)
 {
-	struct object **link =
-		find_link(o, part, key, hash_key(part, key, o->parts[part].feature->key_size));
+	struct object **link = find_link(o, part, key);
 
 	if (*link)
 		delete (o, link);
@@ -457,7 +544,7 @@ int objects_sync_end(struct objects *o, unsigned part, struct err *err)
 		next = obj->next;
 		if (obj->generation == list->generation)
 			continue;
-		delete (o, find_link(o, part, obj->body, obj->hash));
+		delete (o, link_of(o, obj));
 		n++;
 	}
 	return n;
@@ -478,7 +565,7 @@ static bool retry_queue(struct objects *o, struct trouble_queue *q, uint32_t fai
 			return true;
 		--*budget;
 		q->left--;
-		object_whole(obj, o->new_whole, o->parts[obj->part].feature->msg_size);
+		object_whole(o, obj, o->new_whole, o->parts[obj->part].feature->msg_size);
 		leave_state(o, obj);
 		/* Where it fails again, it goes to the end of the queue. */
 		q->failures = apply(o, obj, o->new_whole, NULL, NULL, NULL) ? q->failures + 1 : 0;

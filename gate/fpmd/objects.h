@@ -6,7 +6,7 @@
  *   refused   the feature said no; its packets take the Linux path. Tried again when it's SET again, and, if there was no
  *             room, when rows came back
  *
- * An object is stored as its body without the zeros at the end, so a million routes don't cost what their longest form
+ * An object is stored as its body without zeros (pack in objects.c), so a million routes don't cost what their longest form
  * would. Hashed over (feature, key); each feature's objects also hang in a list, in the order of their first SET.
  *
  * Mark and sweep: SYNC_BEGIN gives the feature a new generation number, SET writes it to the object, SYNC_END deletes
@@ -48,10 +48,11 @@ struct object {
 	uint64_t priv;
 	uint32_t hash;
 	uint32_t generation;
-	uint16_t part; /* index */
-	uint16_t len;  /* of body */
-	uint8_t state; /* enum object_state */
-	uint8_t body[];
+	uint16_t len;	 /* of the body without the zeros at its end */
+	uint16_t packed; /* bytes of pack */
+	uint8_t part;	 /* index */
+	uint8_t state;	 /* enum object_state */
+	uint8_t pack[];
 };
 
 struct trouble_queue {
@@ -93,6 +94,7 @@ struct objects {
 	unsigned logged;  /* and how many */
 	/* Whole structs for calls of the features: an object's old body, the one to apply. */
 	uint8_t *old_whole, *new_whole;
+	uint8_t *pack; /* room for the longest object's */
 };
 
 /* Also calls each feature's init. */
@@ -122,7 +124,7 @@ void objects_wake_starved(struct objects *o);
 
 const struct object *objects_find(const struct objects *o, unsigned part, const void *key);
 /* The object's whole struct, @size of its feature's msg_size. */
-void object_whole(const struct object *object, void *ret, size_t size);
+void object_whole(const struct objects *o, const struct object *object, void *ret, size_t size);
 
 /* Registers @cursor at the first object of @part. */
 void objects_cursor(struct objects *o, struct object_cursor *cursor, unsigned part);

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _sluice import lib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sluice.cli import view
@@ -155,6 +156,7 @@ def test_route_get_names_the_neighbour_that_a_packet_would_go_to(instance: Insta
             "type": "connected",
             "via": None,
             "interface": "p1",
+            "share": None,
             "mac": MAC1,
         }
     ]
@@ -163,6 +165,26 @@ def test_route_get_names_the_neighbour_that_a_packet_would_go_to(instance: Insta
     assert (far["via"], far["mac"], far["interface"]) == ("198.51.100.2", MAC2, "p2")
     assert table("route get 10.0.0.1") == []
     assert "No route" in text("route get 10.0.0.1")
+
+
+def test_a_multipath_route_shows_each_next_hop_and_its_share(instance: Instance) -> None:
+    instance.nexthop(1, "gateway", iface=1, via="192.0.2.2")
+    instance.nexthop(2, "connected", iface=2)
+    slots = instance.rows(instance.config, "nexthop_group", "nexthop_group_row")[1].slot
+    for i in range(lib.NEXTHOP_SLOTS):
+        slots[i] = 1 if i < 64 else 2
+    group = instance.nexthop(3, "group")
+    instance.rows(instance.config, "nexthop", "nexthop_row")[group].group = 1
+    instance.route(4, 0xCB007100, 24, group)
+    (row,) = table("routes")
+    assert (row["type"], row["via"], row["interface"], row["share"]) == (
+        "multipath",
+        ["192.0.2.2", None],
+        ["p1", "p2"],
+        [64, 192],
+    )
+    assert "p1,p2" in text("routes")
+    assert table("route get 203.0.113.9")[0]["mac"] is None
 
 
 def prefixes(size: int) -> st.SearchStrategy[list[tuple[int, int]]]:

@@ -23,11 +23,13 @@ from sluice.cmgrd.kernel import (
     NUD_NOARP,
     NUD_REACHABLE,
     NUD_STALE,
+    Address,
     Chain,
     Change,
     Family,
     Link,
     Message,
+    Multipath,
     Neigh,
     Netconf,
     NextHop,
@@ -43,11 +45,14 @@ from sluice.fpc import FEATURES, decode
 GOLDEN = Path(__file__).parent / "golden"
 MAC = bytes.fromhex("020000000001")
 LINK = Link(7, "p1", IFF_UP | IFF_LOWER_UP, 1500, MAC, "tun", 0, 0, 1500, False, False)
+ADDRESS = Address(AF_INET, 7, 24, bytes([192, 0, 2, 1]))
 FAMILIES: dict[type, Family] = {
+    Address: Family.ADDRESS,
     Link: Family.LINK,
     Netconf: Family.NETCONF,
     Qdisc: Family.QDISC,
     Rule: Family.RULE,
+    Multipath: Family.RULE,
     Chain: Family.CHAIN,
     Policy: Family.POLICY,
     Neigh: Family.NEIGH,
@@ -120,6 +125,12 @@ UP = {"UP", "RUNNING"}
         ((Netconf(AF_INET6, 7, True, None, False),), UP),
         ((Netconf(AF_INET, 7, True, 0, None), Netconf(AF_INET, 7, None, 2, None)), UP | {"FORWARD4", "RPF"}),
         ((Netconf(AF_INET, NETCONF_ALL, False, 1, False),), UP | {"RPF"}),
+        ((ADDRESS, Netconf(AF_INET, 7, None, 2, None)), UP | {"RPF_LOOSE"}),
+        ((Netconf(AF_INET, 7, None, 2, None), ADDRESS), UP | {"RPF_LOOSE"}),
+        ((ADDRESS, Netconf(AF_INET, 7, None, 1, None)), UP | {"RPF"}),
+        ((ADDRESS, Netconf(AF_INET, 7, None, 1, None), Netconf(AF_INET, NETCONF_ALL, None, 2, None)),
+         UP | {"RPF_LOOSE"}),
+        ((replace(ADDRESS, ifindex=8), Netconf(AF_INET, 7, None, 2, None)), UP | {"RPF"}),
         ((replace(LINK, master=9),), UP | {"SLAVE"}),
         ((replace(LINK, xdp=True),), UP | {"FOREIGN"}),
         ((replace(LINK, flags=IFF_UP),), {"UP"}),
@@ -131,6 +142,22 @@ UP = {"UP", "RUNNING"}
 )  # fmt: skip
 def test_interface_flags(values: tuple[Object, ...], flags: set[str]) -> None:
     assert flags_after(*values) == flags
+
+
+def test_without_an_address_a_loose_filter_is_strict() -> None:
+    """Linux's __fib_validate_source."""
+    core = settled()
+    second = replace(ADDRESS, address=bytes([192, 0, 2, 2]))
+    for value in (LINK, Netconf(AF_INET, 7, None, 2, None), ADDRESS, second, ADDRESS):
+        give(core, value)
+    give(core, second, gone=True)
+    assert set(only(core, "iface")["flags"]) == UP | {"RPF_LOOSE"}
+    give(core, ADDRESS, gone=True)
+    assert set(only(core, "iface")["flags"]) == UP | {"RPF"}
+    dumped(core, Family.ADDRESS, ADDRESS)
+    assert set(only(core, "iface")["flags"]) == UP | {"RPF_LOOSE"}
+    dumped(core, Family.ADDRESS)
+    assert set(only(core, "iface")["flags"]) == UP | {"RPF"}
 
 
 def test_ipv6_forwarding_needs_ipv6_on_the_device() -> None:
@@ -273,6 +300,22 @@ def test_rules_beyond_the_default_ones_guard_their_family(
 ) -> None:
     core = settled()
     dumped(core, Family.RULE, *values)
+    assert only(core, "vrf")["flags"] == flags
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags"),
+    [
+        (Multipath(0, 0, False), []),
+        (Multipath(1, 0, False), ["MULTIPATH4_PORTS"]),
+        (Multipath(0, 1, False), ["MULTIPATH6_PORTS"]),
+        (Multipath(2, 3, False), ["MULTIPATH4_LINUX", "MULTIPATH6_LINUX"]),
+        (Multipath(1, 1, True), ["MULTIPATH4_PORTS", "MULTIPATH6_PORTS", "MULTIPATH4_LINUX"]),
+    ],
+)
+def test_the_choice_among_next_hops_is_told(settings: Multipath, flags: list[str]) -> None:
+    core = settled()
+    dumped(core, Family.RULE, *rules(), settings)
     assert only(core, "vrf")["flags"] == flags
 
 

@@ -76,6 +76,16 @@ def routes_of_cmgrd(wanted: dict[bytes, bytes]) -> set[tuple[object, ...]]:
     return found
 
 
+def test_the_choice_among_next_hops_is_as_the_settings_say() -> None:
+    async def run() -> None:
+        ip(*SETUP)
+        sysctl("net/ipv4/fib_multipath_hash_policy", "1")
+        (body,) = (await fresh())[FEATURES["vrf"].id].values()
+        assert decode("vrf", body)["flags"] == ["MULTIPATH4_PORTS"]
+
+    in_namespace(run)
+
+
 def test_a_dump_says_what_ip_says() -> None:
     async def run() -> None:
         ip(
@@ -253,7 +263,7 @@ def test_settings_of_interfaces_are_followed() -> None:
                 ("net/ipv4/conf/p1/rp_filter", "0", {"UP", "RUNNING", "FORWARD4"}),
                 ("net/ipv6/conf/p1/disable_ipv6", "0", {"UP", "RUNNING", "FORWARD4", "FORWARD6"}),
                 ("net/ipv4/conf/p1/forwarding", "0", {"UP", "RUNNING", "FORWARD6"}),
-                ("net/ipv4/conf/all/rp_filter", "2", {"UP", "RUNNING", "FORWARD6", "RPF"}),
+                ("net/ipv4/conf/all/rp_filter", "2", {"UP", "RUNNING", "FORWARD6", "RPF_LOOSE"}),
             ]:  # fmt: skip
                 sysctl(key, value)
                 async with asyncio.timeout(5):

@@ -57,6 +57,14 @@ static enum object_state state_of(unsigned part, uint32_t id)
 	return obj->state;
 }
 
+static uint32_t id_of(const struct object *obj)
+{
+	struct thing t;
+
+	object_whole(&o, obj, &t, sizeof(t));
+	return t.id;
+}
+
 static void setting_the_same_again_does_nothing(void **state)
 {
 	assert_int_equal(set(PART_BASE, 1, 5, 0), 0);
@@ -286,14 +294,14 @@ static void a_cursor_survives_all_that_happens_to_objects(void **state)
 	for (uint32_t i = 0; i < 6; i++)
 		set(PART_BASE, i, 5, 0);
 	objects_cursor(&o, &cursor, PART_BASE);
-	assert_int_equal(objects_cursor_next(&cursor)->body[0], 0);
+	assert_int_equal(id_of(objects_cursor_next(&cursor)), 0);
 	del(PART_BASE, 0);
 	del(PART_BASE, 1);	  /* where it stands */
 	set(PART_BASE, 2, 5, 99); /* moves in memory */
 	del(PART_BASE, 3);
 	set(PART_BASE, 40, 5, 0);
 	while ((obj = objects_cursor_next(&cursor)))
-		seen = seen * 100 + obj->body[0];
+		seen = seen * 100 + id_of(obj);
 	assert_int_equal(seen, 2040540);
 	objects_cursor_close(&o, &cursor);
 	assert_null(o.cursors);
@@ -370,13 +378,39 @@ static void ten_thousand_objects_are_found_again(void **state)
 		struct thing t;
 
 		assert_non_null(obj);
-		object_whole(obj, &t, sizeof(t));
+		object_whole(&o, obj, &t, sizeof(t));
 		assert_int_equal(t.value, i);
 	}
 	assert_true(o.n_buckets >= 8192);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+static void bodies_come_out_as_they_went_in(void **state)
+{
+	static struct thing wanted[500];
+
+	srand(1);
+	for (unsigned round = 0; round < 20000; round++) {
+		uint32_t i = (uint32_t)rand() % 500;
+		struct thing t = {.id = i << 8 | i % 3};
+		uint8_t *bytes = (uint8_t *)&t;
+
+		/* Few bytes and many, so that it's stored at other places time and again. */
+		for (size_t at = 8; at < sizeof(t); at++)
+			bytes[at] = rand() % (1 + round % 5) ? 0 : (uint8_t)rand();
+		wanted[i] = t;
+		assert_int_equal(objects_set(&o, PART_BOX, &t, &field, NULL), 0);
+		i = (uint32_t)rand() % 500;
+		if (wanted[i].id) {
+			const struct object *obj = objects_find(&o, PART_BOX, &wanted[i].id);
+
+			assert_non_null(obj);
+			object_whole(&o, obj, &t, sizeof(t));
+			assert_memory_equal(&t, &wanted[i], sizeof(t));
+		}
+	}
+}
 
 int main(void)
 {
@@ -400,6 +434,7 @@ int main(void)
 		TEST(a_cursor_survives_all_that_happens_to_objects),
 		TEST(random_steps_end_as_in_a_naive_model),
 		TEST(ten_thousand_objects_are_found_again),
+		TEST(bodies_come_out_as_they_went_in),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -281,19 +281,27 @@ def test_an_ip_rule_leaves_the_family_to_linux_until_it_goes(
         assert len(arrivals(rig, source, address)) == 10
 
 
-def test_reverse_path_filtering_is_linuxs(rig: Rig) -> None:
+def test_the_reverse_path_filter_is_linuxs(rig: Rig) -> None:
     # From an address that the router would reach through the other port.
     forged = RIGHT.host4.rpartition(".")[0] + ".9"
     target = "203.0.113.1"
     assert len(arrivals(rig, forged, target)) == 10
     rig.router.sysctl({"net.ipv4.conf.p1.rp_filter": "1"})
     try:
-        wait_for_policy(rig, LEFT.host4, target, on=True)
+        wait_for_policy(rig, forged, target, on=True)
         assert arrivals(rig, forged, target) == []
-        assert len(arrivals(rig, LEFT.host4, target)) == 10
+        with rig.carried(packets=10, exceptions=BACKGROUND):
+            assert len(arrivals(rig, LEFT.host4, target)) == 10
+        rig.router.sysctl({"net.ipv4.conf.p1.rp_filter": "2"})
+        wait_for_policy(rig, forged, target, on=False)
+        with rig.carried(packets=10, exceptions=BACKGROUND):
+            assert len(arrivals(rig, forged, target)) == 10
+        # From an address that it wouldn't reach at all.
+        wait_for_policy(rig, "10.99.99.99", target, on=True)
+        assert arrivals(rig, "10.99.99.99", target) == []
     finally:
         rig.router.sysctl({"net.ipv4.conf.p1.rp_filter": "0"})
-    wait_for_policy(rig, LEFT.host4, target, on=False)
+    wait_for_policy(rig, forged, target, on=False)
     with rig.carried(packets=10, exceptions=BACKGROUND):
         assert len(arrivals(rig, LEFT.host4, target)) == 10
 

@@ -315,13 +315,6 @@ def test_an_unsupported_route_is_linux_s(router: Router, lan: Port, wan: Port) -
     assert lan.receives(bad) == lan.to_linux("ip_linux_route", bad)
 
 
-def test_a_multipath_route_is_linux_s(router: Router, lan: Port, wan: Port) -> None:
-    hops = [nexthop(wan, "198.51.100.10"), nexthop(wan, "198.51.100.11")]
-    router.route("203.0.113.0/24", nexthops=hops)
-    bad = frame(udp(dst="203.0.113.1"))
-    assert lan.receives(bad) == lan.to_linux("ip_linux_route", bad)
-
-
 def test_a_route_through_a_gateway_is_followed(router: Router, lan: Port, wan: Port) -> None:
     router.route("203.0.113.0/24", via="198.51.100.10", dev=wan)
     packet = udp(dst="203.0.113.1")
@@ -409,10 +402,74 @@ def test_only_the_input_interface_s_forwarding_counts(lan: Port, wan: Port) -> N
     assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
 
 
-def test_with_a_reverse_path_filter_all_is_linux_s(lan: Port, wan: Port) -> None:
-    lan.change(flags=lan.flags | lib.FPC_IFACE_RPF)
-    bad = frame(udp())
+STRICT, LOOSE = lib.FPC_IFACE_RPF, lib.FPC_IFACE_RPF_LOOSE
+FILTERS = pytest.mark.parametrize("rpf", [STRICT, LOOSE], ids=["strict", "loose"])
+
+
+@FILTERS
+def test_a_source_whose_route_leads_back_passes_the_reverse_path_filter(
+    router: Router, lan: Port, wan: Port, rpf: int
+) -> None:
+    """Connected, through a gateway, or as one of several next hops."""
+    lan.change(flags=lan.flags | rpf)
+    router.route("10.1.0.0/16", via="192.0.2.10", dev=lan)
+    both = [nexthop(wan, "198.51.100.10"), nexthop(lan, "192.0.2.10")]
+    router.route("10.2.0.0/16", nexthops=both)
+    for src in ("192.0.2.77", "10.1.2.3", "10.2.3.4"):
+        packet = udp(src=src)
+        assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
+
+
+@FILTERS
+def test_a_source_without_a_unicast_route_fails_the_reverse_path_filter(
+    router: Router, lan: Port, wan: Port, rpf: int
+) -> None:
+    lan.change(flags=lan.flags | rpf)
+    router.route("10.3.0.0/16", type=RTN_BLACKHOLE)
+    router.route("10.4.0.0/16", type=RTN_UNREACHABLE)
+    router.route("10.5.0.0/16", via="192.0.2.10", dev=lan, flags=lib.FPC_ROUTE_UNSUPPORTED)
+    for src in ("10.99.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1"):
+        bad = frame(udp(src=src))
+        assert lan.receives(bad) == lan.to_linux("ip_rpf", bad)
+
+
+def test_a_route_back_through_another_interface_is_enough_for_the_loose_filter_only(
+    router: Router, lan: Port, wan: Port
+) -> None:
+    plain = lan.flags
+    both = [nexthop(wan, "198.51.100.10"), nexthop(wan, "198.51.100.11")]
+    router.route("10.6.0.0/16", via="198.51.100.10", dev=wan)
+    router.route("10.7.0.0/16", nexthops=both)
+    for src in ("10.6.0.1", "10.7.0.1"):
+        packet = udp(src=src)
+        lan.change(flags=plain | LOOSE)
+        assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))
+        lan.change(flags=plain | STRICT)
+        assert lan.receives(frame(packet)) == lan.to_linux("ip_rpf", frame(packet))
+
+
+def test_a_route_back_through_a_link_that_is_down_is_linux_s_to_judge(
+    router: Router, lan: Port, wan: Port
+) -> None:
+    down = router.port("down", flags=lib.FPC_IFACE_UP)
+    lan.change(flags=lan.flags | LOOSE)
+    router.route("10.8.0.0/16", via="203.0.113.10", dev=down)
+    bad = frame(udp(src="10.8.0.1"))
     assert lan.receives(bad) == lan.to_linux("ip_rpf", bad)
+
+
+def test_the_filter_takes_single_packets_out_of_a_burst(
+    router: Router, lan: Port, wan: Port
+) -> None:
+    lan.change(flags=lan.flags | STRICT)
+    packets = [
+        udp(src=f"{'192.0.2' if i % 3 else '10.9.0'}.{i + 10}", ttl=40 + i) for i in range(30)
+    ]
+    out = router.burst(lan.number, [frame(packet) for packet in packets])
+    passed = [packet for i, packet in enumerate(packets) if i % 3]
+    others = [packet for i, packet in enumerate(packets) if not i % 3]
+    assert [o.frame for o in out if o.kind == "sent"] == [forwarded(packet) for packet in passed]
+    assert [o.frame for o in out if o.kind == "linux"] == [frame(packet) for packet in others]
 
 
 def test_with_policies_in_linux_all_is_linux_s(router: Router, lan: Port, wan: Port) -> None:
@@ -473,7 +530,8 @@ def test_a_mixed_burst_is_sorted_without_a_loss(router: Router, lan: Port, wan: 
 
 def test_using_a_neighbour_is_noted_with_the_time(router: Router, lan: Port, wan: Port) -> None:
     rows, hits = router.rows("neigh", "neigh_row"), router.rows("neigh_hit", "neigh_hit_row")
-    row = next(i for i in range(1, 100) if bytes(rows[i].addr)[:4] == bytes([198, 51, 100, 10]))
+    gateway = bytes([198, 51, 100, 10])
+    row = next(i for i in range(1, 1000) if rows[i].valid and bytes(rows[i].addr)[:4] == gateway)
     for now in (7, 8, 1000):
         router.clock(now)
         lan.receives(frame(udp()))

@@ -2,6 +2,7 @@
 """Links, and what Linux's settings for them mean to the fast path."""
 
 import struct
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,7 @@ RUNNING: int = lib.FPC_IFACE_RUNNING
 FORWARD4: int = lib.FPC_IFACE_FORWARD4
 FORWARD6: int = lib.FPC_IFACE_FORWARD6
 RPF: int = lib.FPC_IFACE_RPF
+RPF_LOOSE: int = lib.FPC_IFACE_RPF_LOOSE
 LOOPBACK: int = lib.FPC_IFACE_LOOPBACK
 SLAVE: int = lib.FPC_IFACE_SLAVE
 FOREIGN: int = lib.FPC_IFACE_FOREIGN
@@ -57,6 +59,8 @@ class Sync(Feature):
         super().__init__(**options)  # type: ignore[arg-type]
         self.links: Mirror[int, Link] = Mirror()
         self.netconfs: Mirror[tuple[int, int], Netconf] = Mirror()
+        self.addresses: Mirror[tuple[int, bytes], None] = Mirror()  # IPv4
+        self.numbered: Counter[int] = Counter()  # how many a device has
         self.sharers: dict[int, set[int]] = {}  # the devices that take from a device's packets
         # Only those that matter.
         self.qdiscs: Mirror[tuple[int, int, int], str] = Mirror()
@@ -73,6 +77,7 @@ class Sync(Feature):
         mirrors: dict[Family, Mirror[Any, Any]] = {
             Family.LINK: self.links,
             Family.NETCONF: self.netconfs,
+            Family.ADDRESS: self.addresses,
             Family.QDISC: self.qdiscs,
         }
         return mirrors.get(family)
@@ -85,6 +90,9 @@ class Sync(Feature):
             for key in self.netconfs.end():
                 del self.netconfs[key]
             self.judge_all()
+        elif family is Family.ADDRESS:
+            for ifindex, address in self.addresses.end():
+                self.drop_address(ifindex, address)
         elif family is Family.QDISC:
             for place in self.qdiscs.end():
                 del self.qdiscs[place]
@@ -104,13 +112,19 @@ class Sync(Feature):
             case Netconf() as netconf:
                 self.put_netconf(netconf, gone=gone)
             case Qdisc() as qdisc:
-                place = (qdisc.ifindex, qdisc.handle, qdisc.parent)
+                queue = (qdisc.ifindex, qdisc.handle, qdisc.parent)
                 if gone or qdisc.kind in HARMLESS_QDISCS:
-                    self.qdiscs.pop(place, None)
+                    self.qdiscs.pop(queue, None)
                 else:
-                    self.qdiscs.put(place, qdisc.kind)
+                    self.qdiscs.put(queue, qdisc.kind)
                 self.judge(qdisc.ifindex)
-            case Address() as address if address.family == AF_INET6:
+            case Address() as address if address.family == AF_INET:
+                place = bytes([address.plen]) + address.address
+                if gone:
+                    self.drop_address(address.ifindex, place)
+                else:
+                    self.put_address(address.ifindex, place)
+            case Address() if not dumped:
                 self.redump(Family.LINK, message.name)
             case Route() as route if route.type == RTN_MULTICAST and not dumped:
                 # IPv6 on a device has just been enabled or disabled, which the link tells only when asked.
@@ -138,8 +152,23 @@ class Sync(Feature):
             del self.qdiscs[place]
         for family in (AF_INET, AF_INET6):
             self.netconfs.pop((family, ifindex), None)
+        for address in [address for address in self.addresses if address[0] == ifindex]:
+            del self.addresses[address]
+        del self.numbered[ifindex]
         self.delete(KEY.pack(VRF, ifindex))
         self.share(link, None)
+
+    def put_address(self, ifindex: int, place: bytes) -> None:
+        if (ifindex, place) not in self.addresses:
+            self.numbered[ifindex] += 1
+        self.addresses.put((ifindex, place), None)
+        self.judge(ifindex)
+
+    def drop_address(self, ifindex: int, place: bytes) -> None:
+        if (ifindex, place) in self.addresses:
+            del self.addresses[ifindex, place]
+            self.numbered[ifindex] -= 1
+        self.judge(ifindex)
 
     def put_netconf(self, netconf: Netconf, *, gone: bool) -> None:
         key = (netconf.family, netconf.ifindex)
@@ -180,8 +209,10 @@ class Sync(Feature):
         # ip6_forward() looks at the setting for all devices, whatever the device's own says.
         if all6.forwarding and link.mtu6 and not link.disable_ipv6:
             flags |= FORWARD6
-        if max(all4.rp_filter or 0, own4.rp_filter or 0):
-            flags |= RPF
+        filtering = max(all4.rp_filter or 0, own4.rp_filter or 0)
+        if filtering:
+            # Without an address of its own Linux is strict.
+            flags |= RPF_LOOSE if filtering > 1 and self.numbered[ifindex] else RPF
         if link.flags & IFF_LOOPBACK:
             flags |= LOOPBACK
         if link.master:

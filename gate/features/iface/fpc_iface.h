@@ -13,13 +13,16 @@ enum fpc_iface_flags {
 	FPC_IFACE_FORWARD4 = 1 << 2,
 	/* net.ipv6.conf.all.forwarding (NAME's own doesn't count), IPv6 not disabled */
 	FPC_IFACE_FORWARD6 = 1 << 3,
-	/* max(all, NAME).rp_filter != 0: IPv4 packets received here take Linux */
+	/* max(all, NAME).rp_filter is 1, or 2 and it has no IPv4 address: the route back to the source of IPv4 packets
+	 * received here must lead out here */
 	FPC_IFACE_RPF = 1 << 4,
 	FPC_IFACE_LOOPBACK = 1 << 5,
 	/* Enslaved (bridge, bond, VRF device): packets received here take Linux */
 	FPC_IFACE_SLAVE = 1 << 6,
 	/* tc classifiers, XDP, ... on it that the fast path doesn't know: received and sent packets take Linux */
 	FPC_IFACE_FOREIGN = 1 << 7,
+	/* rp_filter is 2 and it has an address: the source must have a unicast route */
+	FPC_IFACE_RPF_LOOSE = 1 << 8,
 };
 
 struct fpc_iface {
@@ -34,4 +37,4 @@ struct fpc_iface {
 };
 static_assert(sizeof(struct fpc_iface) == 56);
 #define FPC_IFACE_KEY_SIZE 8
-#define FPC_IFACE_FLAGS	   0xff
+#define FPC_IFACE_FLAGS	   0x1ff

@@ -176,7 +176,8 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 }
 
 /* mtrie4_lookup over a burst, a level at a time. */
-static inline void lookup(uint32_t vrf, struct forward *pkts, const uint32_t *dst, uint16_t n)
+static __rte_always_inline void lookup(uint32_t vrf, struct forward *pkts, const uint32_t *dst,
+				       uint16_t n)
 {
 	const mtrie_entry *root = mtrie4_roots[vrf].entry;
 	const struct mtrie_block_row *blocks = mtrie4_blocks;
@@ -218,9 +219,61 @@ static enum reason closed(uint32_t iface)
 
 	if (vrf_rows[in->vrf].flags & FPC_VRF_POLICY4)
 		return EXCEPTION_VRF_POLICY;
-	if (!(in->flags & FPC_IFACE_FORWARD4))
-		return EXCEPTION_IP_NOT_FORWARDING;
-	return in->flags & FPC_IFACE_RPF ? EXCEPTION_IP_RPF : N_REASONS;
+	return in->flags & FPC_IFACE_FORWARD4 ? N_REASONS : EXCEPTION_IP_NOT_FORWARDING;
+}
+
+static bool usable(uint32_t iface)
+{
+	return (iface_rows[iface].flags & OUTPUT_WANTED) == OUTPUT_WANTED;
+}
+
+/* Whether Linux surely takes a packet of interface @iface with this route back to its source (__fib_validate_source). Links
+ * that are down aren't sure: Linux may have a shorter prefix then. */
+static bool way_back(uint32_t iface, uint32_t back, bool loose)
+{
+	const struct nexthop_row *nexthop = &nexthop_rows[back];
+	const uint32_t *slot = nexthop_group_rows[nexthop->group].slot;
+
+	switch (nexthop->type) {
+	case NEXTHOP_GATEWAY:
+	case NEXTHOP_CONNECTED:
+		return nexthop->iface == iface || (loose && usable(nexthop->iface));
+	case NEXTHOP_GROUP:
+		if (loose)
+			return usable(nexthop_rows[slot[0]].iface);
+		for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+			if (nexthop_rows[slot[i]].iface == iface)
+				return true;
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* The reverse path filter: leaves those in @pkts and @dst that pass; how many. Linux drops and counts the others. */
+static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
+					    struct forward *pkts, uint32_t *dst, uint16_t n)
+{
+	const struct iface_row *in = &iface_rows[iface];
+	bool loose = !(in->flags & FPC_IFACE_RPF);
+	uint32_t src[FP_BURST];
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct header h = load_header(pkts[i].m);
+
+		src[i] = source(&h);
+	}
+	lookup(in->vrf, pkts, src, n);
+	for (uint16_t i = 0; i < n; i++) {
+		if (!way_back(iface, pkts[i].nexthop, loose)) {
+			fp_exception(w, pkts[i].m, EXCEPTION_IP_RPF);
+			continue;
+		}
+		dst[kept] = dst[i];
+		pkts[kept++] = pkts[i];
+	}
+	return kept;
 }
 
 static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
@@ -236,6 +289,8 @@ static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts
 		return;
 	}
 	n = check(w, vrf, pkts, n, forward, dst);
+	if (iface_rows[iface].flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE))
+		n = reverse_path(w, iface, forward, dst, n);
 	lookup(vrf, forward, dst, n);
 	forward_burst(w, iface, forward, n, &family, decrease_ttl);
 }

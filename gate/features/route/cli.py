@@ -2,9 +2,10 @@
 """fp-cli routes, fp-cli route get.
 
 Keys of `-j`: prefix, family (4 or 6), vrf, type (gateway, connected, local, broadcast, blackhole,
-unreachable; linux: a route the fast path leaves to Linux), via (gateway, null without), interface
-(name, "" without). `route get` adds address and mac (of the neighbour that the packet would be sent
-to, null if it isn't resolved or there is none).
+unreachable, multipath; linux: a route the fast path leaves to Linux), via (gateway, null without),
+interface (name, "" without). Of multipath routes via and interface are lists, and share is one too:
+how many of 256 parts of all flows take each next hop; null else. `route get` adds address and mac
+(of the neighbour that the packet would be sent to, null if it isn't resolved or there is none).
 
 The routes are read out of the tries that packets are looked up in, so a prefix that longer ones
 cover wholly isn't there.
@@ -15,7 +16,7 @@ import itertools
 import socket
 from collections.abc import Iterator
 
-from sluice.cli.command import Command, Row
+from sluice.cli.command import Command, Row, Value
 from sluice.cli.error import CliError
 from sluice.cli.text import address_text, family_number, mac_text
 from sluice.cli.view import Struct, View
@@ -24,6 +25,7 @@ from sluice.features.neigh.cli import chained
 
 TYPES = (
     "none", "gateway", "connected", "local", "broadcast", "blackhole", "unreachable", "linux",
+    "multipath",
 )  # fmt: skip
 BLOCK = 1 << 31
 VALUE = 0x7FFFFF
@@ -109,22 +111,41 @@ def routes(view: View, arguments: argparse.Namespace) -> list[Row]:
                 if wanted and not within((address, plen), wanted[1], SIZES[family]):
                     continue
                 prefix = f"{number_text(family, address)}/{plen}"
-                found.append(describe(prefix, family, vrf, nexthops[number], names))
+                found.append(describe(view, prefix, family, vrf, nexthops[number], names))
     return found
 
 
 def describe(
-    prefix: str, family: int, vrf: int, nexthop: Struct, names: dict[int, tuple[str, int]]
+    view: View,
+    prefix: str,
+    family: int,
+    vrf: int,
+    nexthop: Struct,
+    names: dict[int, tuple[str, int]],
 ) -> Row:
     """A route as an object."""
     kind = nexthop.type
+    via: Value = address_text(nexthop.family, nexthop.gateway) if nexthop.family else None
+    interface: Value = names.get(nexthop.iface, ("", 0))[0]
+    share: Value = None
+    if nexthop.group:
+        members = [
+            (view.config.rows("nexthop", "struct nexthop_row")[number], sum(1 for _ in run))
+            for number, run in itertools.groupby(
+                view.config.rows("nexthop_group", "struct nexthop_group_row")[nexthop.group].slot
+            )
+        ]
+        via = [address_text(hop.family, hop.gateway) if hop.family else None for hop, _ in members]
+        interface = [names.get(hop.iface, ("", 0))[0] for hop, _ in members]
+        share = [count for _, count in members]
     return {
         "prefix": prefix,
         "family": family_number(family),
         "vrf": vrf,
         "type": TYPES[kind] if kind < len(TYPES) else str(kind),
-        "via": address_text(nexthop.family, nexthop.gateway) if nexthop.family else None,
-        "interface": names.get(nexthop.iface, ("", 0))[0],
+        "via": via,
+        "interface": interface,
+        "share": share,
     }
 
 
@@ -140,6 +161,7 @@ def get(view: View, arguments: argparse.Namespace) -> list[Row]:
     size = SIZES[socket.AddressFamily(family)]
     network = address >> (size - plen) << (size - plen)
     row = describe(
+        view,
         f"{number_text(family, network)}/{plen}",
         family,
         arguments.vrf,
@@ -232,6 +254,7 @@ COLUMNS = (
     ("type", "TYPE"),
     ("via", "VIA"),
     ("interface", "INTERFACE"),
+    ("share", "SHARE"),
 )
 COMMANDS = (
     Command(

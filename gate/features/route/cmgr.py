@@ -130,7 +130,7 @@ class Sync(Feature):
                     self.handle_route(message, route, dumped=dumped, late=late)
             case Link() as link:
                 self.handle_link(message, link)
-            case Address() as address if address.family == AF_INET:
+            case Address() as address if address.family == AF_INET and not dumped:
                 # With an address go the routes that prefer it as their source; with a device's last one, all of the
                 # device. With the first one, next hops that were dead come alive.
                 self.redump(Family.ROUTE4, message.name)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from _sluice import ffi, lib
 from sluice.features.iface.dump import link
 from sluice.fpc.objects import bytes_to
-from sluice.shm import Row, Tables
+from sluice.shm import Row, Struct, Tables
 
 BLOCK, VALUE = lib.MTRIE_BLOCK, lib.MTRIE_VALUE
 FAMILIES = (
@@ -63,21 +63,33 @@ def canonical(tables: Tables) -> Iterator[Row]:
         value: name.removeprefix("NEXTHOP_").lower()
         for name, value in ffi.typeof("enum nexthop_type").relements.items()
     }
+    groups = tables.structs("nexthop_group")
+
+    def single(hop: Struct) -> Row:
+        neigh = neighs[hop.neigh] if hop.neigh else None
+        return {
+            "iface": link(ifaces, hop.iface),
+            "gateway": bytes_to(bytes(ffi.buffer(hop.gateway)), hop.family),
+            "mac": bytes(ffi.buffer(neigh.l2))[:6].hex(":") if neigh and neigh.valid else "",
+        }
+
+    def slots(group: int) -> list[Row]:
+        return [
+            {**single(nexthops[number]), "slots": sum(1 for _ in run)}
+            for number, run in itertools.groupby(groups[group].slot)
+        ]
+
     vrfs = {0} | {row["vrf"] for row in tables.rows("iface")}
     for vrf in sorted(vrfs):
         for family, bits, root, block in FAMILIES:
             for address, plen, number in Walk(tables, vrf, bits, root, block).leaves():
                 hop = nexthops[number]
-                neigh = neighs[hop.neigh] if hop.neigh else None
                 packed = address.to_bytes(bits // 8)
                 yield {
                     "vrf": vrf,
                     "prefix": f"{ipaddress.ip_address(packed)}/{plen}",
                     "family": int(family),
                     "type": types.get(hop.type, str(hop.type)),
-                    "iface": link(ifaces, hop.iface),
-                    "gateway": bytes_to(bytes(ffi.buffer(hop.gateway)), hop.family),
-                    "mac": bytes(ffi.buffer(neigh.l2))[:6].hex(":")
-                    if neigh and neigh.valid
-                    else "",
+                    **single(hop),
+                    **({"slots": slots(hop.group)} if hop.group else {}),
                 }

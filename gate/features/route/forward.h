@@ -9,7 +9,9 @@
 #include "fastpath/fp.h"
 #include "features/iface/iface_output.h"
 #include "features/neigh/neigh.h"
+#include "features/route/flow.h"
 #include "features/route/route.h"
+#include "features/vrf/vrf.h"
 
 /* How a family differs. A constant, so that the compiler sees through it. */
 struct forward_family {
@@ -54,6 +56,7 @@ static __rte_noinline void forward_refuse(struct fp_worker *w, uint32_t iface, s
 		reason = f->unreachable;
 		break;
 	case NEXTHOP_LINUX:
+	case NEXTHOP_GROUP:
 		reason = f->linux_route;
 		break;
 	default:
@@ -67,6 +70,36 @@ static __rte_noinline void forward_refuse(struct fp_worker *w, uint32_t iface, s
 			reason = f->mtu;
 	}
 	fp_exception(w, m, reason);
+}
+
+/* The row for a packet of the group that @row names; @row itself where only Linux knows how to choose. */
+static __rte_noinline uint32_t forward_choose(uint32_t iface, const struct rte_mbuf *m,
+					      uint32_t row, const struct forward_family *f)
+{
+	uint32_t flags = vrf_rows[iface_rows[iface].vrf].flags;
+	uint32_t hash;
+
+	if (f->family == AF_INET) {
+		if (flags & FPC_VRF_MULTIPATH4_LINUX)
+			return row;
+		hash = flow_hash4(m, flags & FPC_VRF_MULTIPATH4_PORTS);
+	} else {
+		if (flags & FPC_VRF_MULTIPATH6_LINUX)
+			return row;
+		hash = flow_hash6(m, flags & FPC_VRF_MULTIPATH6_PORTS);
+	}
+	return nexthop_group_rows[nexthop_rows[row].group].slot[hash >> 24];
+}
+
+/* Whether a packet of @len bytes from @iface can go to @nexthop without Linux. */
+static inline bool forward_usable(const struct nexthop_row *nexthop, uint32_t iface, uint32_t len)
+{
+	const struct iface_row *out = &iface_rows[nexthop->iface];
+	uint8_t type = nexthop->type;
+
+	return (type == NEXTHOP_GATEWAY || type == NEXTHOP_CONNECTED) &&
+	       (out->flags & OUTPUT_FLAGS) == OUTPUT_WANTED && out->type == IFACE_PORT &&
+	       len <= out->mtu && nexthop->iface != iface;
 }
 
 /* Whether @m can be cut to @len bytes: its last segment holds all that is too much. */
@@ -94,18 +127,20 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i].m;
 		const struct nexthop_row *nexthop = &nexthops[pkts[i].nexthop];
-		const struct iface_row *out = &ifaces[nexthop->iface];
-		uint8_t type = nexthop->type;
-		uint32_t row = nexthop->neigh;
+		uint32_t row;
 
-		if (unlikely((type != NEXTHOP_GATEWAY && type != NEXTHOP_CONNECTED) ||
-			     (out->flags & OUTPUT_FLAGS) != OUTPUT_WANTED ||
-			     out->type != IFACE_PORT || pkts[i].len > out->mtu ||
-			     nexthop->iface == iface)) {
-			forward_refuse(w, iface, m, pkts[i].nexthop, f);
-			continue;
+		if (unlikely(!forward_usable(nexthop, iface, pkts[i].len))) {
+			if (nexthop->type == NEXTHOP_GROUP) {
+				pkts[i].nexthop = forward_choose(iface, m, pkts[i].nexthop, f);
+				nexthop = &nexthops[pkts[i].nexthop];
+			}
+			if (!forward_usable(nexthop, iface, pkts[i].len)) {
+				forward_refuse(w, iface, m, pkts[i].nexthop, f);
+				continue;
+			}
 		}
-		if (type == NEXTHOP_CONNECTED) {
+		row = nexthop->neigh;
+		if (nexthop->type == NEXTHOP_CONNECTED) {
 			uint8_t addr[16] = {0};
 
 			memcpy(addr, rte_pktmbuf_mtod_offset(m, char *, f->dst_offset),

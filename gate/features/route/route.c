@@ -23,7 +23,8 @@ static uint32_t block6_capacity(const struct settings *s)
 
 /* Memory that isn't touched costs nothing, so roots are there for all VRFs. */
 static const struct feature_table config_tables[] = {
-	{{"nexthop", 1, sizeof(struct nexthop_row), 0}, nexthop_capacity},
+	{{"nexthop", 2, sizeof(struct nexthop_row), 0}, nexthop_capacity},
+	{{"nexthop_group", 1, sizeof(struct nexthop_group_row), NEXTHOP_GROUPS}},
 	{{"mtrie4_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
 	{{"mtrie6_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
 	{{"mtrie4_block", 1, sizeof(struct mtrie_block_row), 0}, block4_capacity},
@@ -38,5 +39,5 @@ const struct feature route_feature = {
 	.known_flags = FPC_ROUTE_FLAGS,
 	.owner = FPC_ROLE_SYNC,
 	.config_tables = config_tables,
-	.n_config_tables = 5,
+	.n_config_tables = 6,
 };

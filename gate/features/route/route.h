@@ -42,6 +42,7 @@ enum nexthop_type {
 	NEXTHOP_BLACKHOLE,   /* dropped, no ICMP */
 	NEXTHOP_UNREACHABLE, /* Linux answers with an ICMP error; RTN_PROHIBIT, RTN_THROW too */
 	NEXTHOP_LINUX,	     /* a route the fast path doesn't know enough of */
+	NEXTHOP_GROUP,	     /* one of several: a row of "nexthop_group" */
 };
 
 /* Row of the config table "nexthop", rows 1 and up; immutable while a trie names it. */
@@ -51,12 +52,22 @@ struct nexthop_row {
 	uint8_t pad[2];
 	uint32_t iface; /* row in "iface" */
 	uint32_t neigh; /* NEXTHOP_GATEWAY: row in "neigh" */
-	uint32_t pad2;
+	uint32_t group; /* NEXTHOP_GROUP: row in "nexthop_group" */
 	uint8_t gateway[16];
 };
 static_assert(sizeof(struct nexthop_row) == 32);
 
+/* Row of the config table "nexthop_group", rows 1 and up; immutable while a next hop names it. The next hop for each 256th
+ * of a flow's hash, so that choosing one costs one memory access. Each next hop has a range of them as long as its weight
+ * asks for, in the route's order, which is how Linux divides its hash; the shortest is one. */
+#define NEXTHOP_GROUPS 4096
+#define NEXTHOP_SLOTS  256
+struct nexthop_group_row {
+	uint32_t slot[NEXTHOP_SLOTS]; /* row in "nexthop": gateway or connected */
+};
+
 extern const struct nexthop_row *nexthop_rows;
+extern const struct nexthop_group_row *nexthop_group_rows;
 extern const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
 extern const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
 

@@ -23,6 +23,7 @@
 #include "features/route/mtrie.h"
 #include "features/vrf/vrf.h"
 #include "fpmd/fpm.h"
+#include "fpmd/pool.h"
 
 /* --- next hops: rows shared by all routes with the same one --- */
 
@@ -39,7 +40,8 @@ static uint32_t nexthop_linux; /* always there */
 static uint32_t *nexthop_bucket(const struct nexthop_row *want)
 {
 	uint64_t a, b;
-	uint64_t h = want->type * 31U + want->family + ((uint64_t)want->iface << 16);
+	uint64_t h = want->type * 31U + want->family + ((uint64_t)want->iface << 16) +
+		     ((uint64_t)want->group << 32);
 
 	memcpy(&a, want->gateway, 8);
 	memcpy(&b, want->gateway + 8, 8);
@@ -51,7 +53,7 @@ static uint32_t *nexthop_bucket(const struct nexthop_row *want)
 static bool nexthop_equal(const struct nexthop_row *a, const struct nexthop_row *b)
 {
 	return a->type == b->type && a->family == b->family && a->iface == b->iface &&
-	       !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
+	       a->group == b->group && !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
 }
 
 /* A reference to the row like @want (neigh not filled in); 0: no room. */
@@ -87,6 +89,8 @@ static uint32_t nexthop_get(const struct nexthop_row *want)
 	return row;
 }
 
+static void group_put(uint32_t group);
+
 /* Takes back a reference; no trie leads to the row by it any more. */
 static void nexthop_put(uint32_t row)
 {
@@ -97,11 +101,101 @@ static void nexthop_put(uint32_t row)
 	for (at = nexthop_bucket(&nexthops[row]); *at != row;)
 		at = &nexthop_shadows[*at].next;
 	*at = nexthop_shadows[row].next;
+	if (nexthops[row].group)
+		group_put(nexthops[row].group);
 	if (nexthops[row].neigh)
 		neigh_unref(nexthops[row].neigh);
 	if (nexthops[row].iface)
 		iface_unref(nexthops[row].iface);
 	fpm_rows_put_later(&nexthop_table, row);
+}
+
+/* --- groups: one for all routes that divide their flows alike; each has one next hop, by which it's named and kept --- */
+
+static struct fpm_rows group_table;
+static struct nexthop_group_row *groups;
+static uint32_t group_next[NEXTHOP_GROUPS]; /* in the hash chain */
+static uint32_t group_buckets[NEXTHOP_GROUPS];
+
+static uint32_t *group_bucket(const struct nexthop_group_row *want)
+{
+	uint64_t h = 0;
+
+	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+		h = (h ^ want->slot[i]) * 0x9e3779b97f4a7c15ULL;
+	return &group_buckets[h >> 52];
+}
+static_assert(NEXTHOP_GROUPS == 1 << 12);
+
+/* Whether @i is the first of a range of slots: a group holds one reference to a next hop for each of its ranges. */
+static bool begins_range(const struct nexthop_group_row *g, unsigned i)
+{
+	return !i || g->slot[i] != g->slot[i - 1];
+}
+
+/* Takes back the reference of the last next hop that named it. */
+static void group_put(uint32_t group)
+{
+	struct nexthop_group_row copy = groups[group];
+	uint32_t *at;
+
+	for (at = group_bucket(&copy); *at != group;)
+		at = &group_next[*at];
+	*at = group_next[group];
+	fpm_rows_put_later(&group_table, group);
+	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+		if (begins_range(&copy, i))
+			nexthop_put(copy.slot[i]);
+}
+
+/* A reference to the next hop that names the group like @want; 0: no room. */
+static uint32_t group_get(const struct nexthop_group_row *want)
+{
+	uint32_t *first = group_bucket(want);
+	struct nexthop_row by = {.type = NEXTHOP_GROUP};
+	uint32_t row;
+
+	for (by.group = *first; by.group; by.group = group_next[by.group])
+		if (!memcmp(&groups[by.group], want, sizeof(*want)))
+			return nexthop_get(&by);
+	by.group = fpm_rows_get(&group_table);
+	if (!by.group)
+		return 0;
+	groups[by.group] = *want;
+	row = nexthop_get(&by);
+	if (!row) {
+		fpm_rows_put(&group_table, by.group);
+		return 0;
+	}
+	group_next[by.group] = *first;
+	*first = by.group;
+	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
+		if (begins_range(want, i))
+			nexthop_shadows[want->slot[i]].refs++;
+	return row;
+}
+
+/* Divides the slots among @n next hops, at most as many as there are slots. As Linux's fib_rebalance and rt6_multipath_
+ * rebalance do with their 31 bits, but none goes empty-handed. */
+static void divide(struct nexthop_group_row *ret, const uint32_t *rows, const uint32_t *weights,
+		   unsigned n)
+{
+	uint32_t total = 0, before = 0, at = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		total += weights[i];
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t end, most = NEXTHOP_SLOTS - (n - 1 - i);
+
+		before += weights[i];
+		end = (before * NEXTHOP_SLOTS + total / 2) / total;
+		if (end <= at)
+			end = at + 1;
+		if (end > most)
+			end = most;
+		while (at < end)
+			ret->slot[at++] = rows[i];
+	}
 }
 
 static int nexthops_init(struct fpm *fpm, struct err *err)
@@ -117,6 +211,11 @@ static int nexthops_init(struct fpm *fpm, struct err *err)
 	free(nexthop_shadows);
 	free(nexthop_buckets);
 	nexthops = (struct nexthop_row *)nexthop_table.rows;
+	rc = fpm_rows_init(&group_table, fpm, "nexthop_group", err);
+	if (rc)
+		return rc;
+	groups = (struct nexthop_group_row *)group_table.rows;
+	memset(group_buckets, 0, sizeof(group_buckets));
 	nexthop_shadows = calloc(capacity, sizeof(*nexthop_shadows));
 	nexthop_buckets = calloc(nexthop_mask + 1, sizeof(*nexthop_buckets));
 	if (!nexthop_shadows || !nexthop_buckets)
@@ -125,34 +224,34 @@ static int nexthops_init(struct fpm *fpm, struct err *err)
 	return 0;
 }
 
-/* --- RIB --- */
+/* --- RIB: there are millions of these, so they are small --- */
 
 struct candidate {
 	struct candidate *next;
 	struct prefix *prefix;
-	uint32_t nexthop; /* with a reference */
 	uint32_t metric;
-	uint8_t tos;
-	bool in_local; /* table local, else main */
-	bool is_local; /* RTN_LOCAL */
+	uint32_t nexthop : 23; /* with a reference */
+	bool has_tos : 1;
+	bool in_local : 1; /* table local, else main */
+	bool is_local : 1; /* RTN_LOCAL */
 };
+static_assert(sizeof(struct candidate) == 24);
 
 struct prefix {
 	struct prefix *chain;
-	struct prefix *prev, *next; /* in its fib */
 	struct candidate *first;
-	uint32_t value; /* row in "nexthop" that the trie has for it */
+	uint32_t value : 23; /* row in "nexthop" that the trie has for it */
+	bool in_trie : 1;    /* mtrie_add was called */
+	bool starved : 1;    /* but there was no block */
 	uint16_t vrf;
 	uint8_t family;
 	uint8_t plen;
-	bool in_trie; /* mtrie_add was called */
-	bool starved; /* but there was no block */
-	uint8_t dst[16];
+	uint8_t dst[]; /* 4 or 16 bytes */
 };
+static_assert(offsetof(struct prefix, dst) == 24);
 
 /* One family of one VRF. */
 struct fib {
-	struct prefix *first;
 	uint32_t n[129];       /* prefixes, by length */
 	uint32_t n_local[129]; /* those with a candidate of table local */
 };
@@ -169,13 +268,11 @@ static struct {
 } local4[FPC_VRF_MAX];
 
 /* There is no state to go back to without memory, and the next fpmd starts from nothing anyway. */
-static void *allocate(size_t size)
+static void *allocated(void *memory)
 {
-	void *ret = calloc(1, size);
-
-	if (!ret)
+	if (!memory)
 		abort();
-	return ret;
+	return memory;
 }
 
 static struct fib *fib_of(const struct prefix *p)
@@ -202,24 +299,23 @@ static void mask_bits(uint8_t dst[16], uint8_t plen)
 	}
 }
 
-static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t dst[16])
+static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *dst)
 {
-	uint64_t a, b;
+	uint64_t words[2] = {0};
 	uint64_t h = (uint64_t)family << 40 | (uint64_t)vrf << 8 | plen;
 
-	memcpy(&a, dst, 8);
-	memcpy(&b, dst + 8, 8);
-	h = (h ^ a) * 0x9e3779b97f4a7c15ULL;
-	h = (h ^ (h >> 32) ^ b) * 0xbf58476d1ce4e5b9ULL;
+	memcpy(words, dst, family_bits(family) / 8);
+	h = (h ^ words[0]) * 0x9e3779b97f4a7c15ULL;
+	h = (h ^ (h >> 32) ^ words[1]) * 0xbf58476d1ce4e5b9ULL;
 	return h ^ h >> 32;
 }
 
-static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t dst[16])
+static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *dst)
 {
 	struct prefix **at = &buckets[hash_prefix(family, vrf, plen, dst) & (n_buckets - 1)];
 
 	while (*at && ((*at)->plen != plen || (*at)->vrf != vrf || (*at)->family != family ||
-		       memcmp((*at)->dst, dst, 16) != 0))
+		       memcmp((*at)->dst, dst, family_bits(family) / 8) != 0))
 		at = &(*at)->chain;
 	return at;
 }
@@ -286,7 +382,7 @@ static uint32_t wanted_value(const struct prefix *p)
 	const struct candidate *best = p->first;
 
 	for (const struct candidate *c = best; c; c = c->next)
-		if (c->tos)
+		if (c->has_tos)
 			return nexthop_linux;
 	if (!best->in_local && below_local_table(p))
 		return nexthop_linux;
@@ -317,21 +413,26 @@ static void install(struct prefix *p)
 	}
 }
 
-/* A prefix of table local came or went: those of main below it change hands. */
-static void install_below(const struct prefix *over)
+/* The prefix of table local came or went: those of main below it change hands. */
+static void install_below(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *over)
 {
-	uint8_t dst[16];
+	const struct fib *fib = family == AF_INET ? &fibs4[vrf] : &fibs6[vrf];
+	uint8_t dst[16] = {0};
+	uint32_t below = 0;
 
-	if (over->plen == family_bits(over->family))
+	for (unsigned i = plen + 1; i <= family_bits(family); i++)
+		below += fib->n[i];
+	if (!below)
 		return;
-	for (struct prefix *p = fib_of(over)->first; p; p = p->next) {
-		if (p->plen <= over->plen)
-			continue;
-		memcpy(dst, p->dst, sizeof(dst));
-		mask_bits(dst, over->plen);
-		if (!memcmp(dst, over->dst, sizeof(dst)))
-			install(p);
-	}
+	for (uint32_t i = 0; i < n_buckets; i++)
+		for (struct prefix *p = buckets[i]; p; p = p->chain) {
+			if (p->family != family || p->vrf != vrf || p->plen <= plen)
+				continue;
+			memcpy(dst, p->dst, family_bits(family) / 8);
+			mask_bits(dst, plen);
+			if (!memcmp(dst, over, family_bits(family) / 8))
+				install(p);
+		}
 }
 
 static void write_local4(uint32_t vrf)
@@ -383,26 +484,26 @@ static void grow(void)
 	n_buckets = n;
 }
 
+static size_t prefix_size(uint8_t family)
+{
+	return offsetof(struct prefix, dst) + family_bits(family) / 8;
+}
+
 static struct prefix *prefix_get(const struct fpc_route *r)
 {
 	struct prefix **at = find_link(r->family, r->vrf, r->plen, r->dst);
 	struct prefix *p = *at;
-	struct fib *fib;
 
 	if (p)
 		return p;
-	p = allocate(sizeof(*p));
-	p->vrf = r->vrf;
+	p = allocated(pool_get(prefix_size(r->family)));
+	memset(p, 0, offsetof(struct prefix, dst));
+	p->vrf = (uint16_t)r->vrf;
 	p->family = r->family;
 	p->plen = r->plen;
-	memcpy(p->dst, r->dst, sizeof(p->dst));
+	memcpy(p->dst, r->dst, family_bits(r->family) / 8);
 	*at = p;
-	fib = fib_of(p);
-	p->next = fib->first;
-	if (p->next)
-		p->next->prev = p;
-	fib->first = p;
-	fib->n[p->plen]++;
+	fib_of(p)->n[p->plen]++;
 	if (++n_prefixes > n_buckets)
 		grow();
 	return p;
@@ -412,21 +513,14 @@ static struct prefix *prefix_get(const struct fpc_route *r)
 static void prefix_free(struct prefix *p)
 {
 	struct prefix **at = find_link(p->family, p->vrf, p->plen, p->dst);
-	struct fib *fib = fib_of(p);
 
 	/* First out of the hash: cover must not find it. */
 	*at = p->chain;
-	fib->n[p->plen]--;
+	fib_of(p)->n[p->plen]--;
 	n_prefixes--;
 	if (p->in_trie)
 		mtrie_remove(trie_of(p), p->vrf, p->dst, p->plen, cover_of(p), NULL);
-	if (p->prev)
-		p->prev->next = p->next;
-	else
-		fib->first = p->next;
-	if (p->next)
-		p->next->prev = p->prev;
-	free(p);
+	pool_put(p, prefix_size(p->family));
 }
 
 static bool before(const struct candidate *a, const struct candidate *b)
@@ -440,13 +534,15 @@ static bool before(const struct candidate *a, const struct candidate *b)
 static struct candidate *candidate_add(const struct fpc_route *r)
 {
 	struct prefix *p = prefix_get(r);
-	struct candidate *c = allocate(sizeof(*c));
+	struct candidate *c = allocated(pool_get(sizeof(*c)));
 	struct candidate **at = &p->first;
 
-	c->prefix = p;
-	c->metric = r->metric;
-	c->tos = r->tos;
-	c->in_local = r->table == RT_TABLE_LOCAL;
+	*c = (struct candidate){
+		.prefix = p,
+		.metric = r->metric,
+		.has_tos = r->tos != 0,
+		.in_local = r->table == RT_TABLE_LOCAL,
+	};
 	if (c->in_local && !has_local_table(p))
 		fib_of(p)->n_local[p->plen]++;
 	while (*at && before(*at, c))
@@ -459,9 +555,12 @@ static struct candidate *candidate_add(const struct fpc_route *r)
 static void candidate_free(struct candidate *c)
 {
 	struct prefix *p = c->prefix;
-	struct prefix copy = *p;
 	struct candidate **at = &p->first;
 	bool was_local = has_local_table(p);
+	uint8_t family = p->family, plen = p->plen, dst[16];
+	uint32_t vrf = p->vrf;
+
+	memcpy(dst, p->dst, family_bits(family) / 8);
 
 	while (*at != c)
 		at = &(*at)->next;
@@ -477,9 +576,9 @@ static void candidate_free(struct candidate *c)
 	else
 		prefix_free(p);
 	if (was_local)
-		install_below(&copy);
+		install_below(family, vrf, plen, dst);
 	nexthop_put(c->nexthop);
-	free(c);
+	pool_put(c, sizeof(*c));
 }
 
 /* --- objects --- */
@@ -488,8 +587,10 @@ static uint8_t nexthop_type(const struct fpc_route *r)
 {
 	switch (r->type) {
 	case RTN_UNICAST:
-		if (r->n_nexthops != 1 || !r->nexthops[0].ifindex)
+		if (!r->n_nexthops || !r->nexthops[0].ifindex)
 			return NEXTHOP_LINUX;
+		if (r->n_nexthops > 1)
+			return NEXTHOP_GROUP;
 		return r->nexthops[0].family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED;
 	case RTN_LOCAL:
 	case RTN_ANYCAST:
@@ -508,38 +609,99 @@ static uint8_t nexthop_type(const struct fpc_route *r)
 	}
 }
 
-/* The next hop for a route: its row in *@ret_row, with a reference; on failure that's Linux's. Dead and link-down next hops
- * aren't looked at: their interface says the same, sooner, and packets for it are exceptions then. */
-static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+/* The row for one next hop of a route, with a reference. */
+static int make_single(const struct fpc_route *r, const struct fpc_nexthop *hop, uint32_t *ret_row,
+		       struct err *err)
 {
 	struct nexthop_row want = {
-		.type = r->flags & FPC_ROUTE_UNSUPPORTED ? NEXTHOP_LINUX : nexthop_type(r),
+		.type = hop->family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED,
+		.iface = iface_lookup(r->vrf, hop->ifindex),
+		.family = hop->family,
 	};
-	int rc = 0;
 	uint32_t row;
 
-	if (want.type == NEXTHOP_GATEWAY || want.type == NEXTHOP_CONNECTED) {
-		const struct fpc_nexthop *hop = &r->nexthops[0];
-
-		want.iface = iface_lookup(r->vrf, hop->ifindex);
-		want.family = hop->family;
-		if (hop->family)
-			memcpy(want.gateway, hop->gateway, hop->family == AF_INET ? 4 : 16);
-		if (!want.iface) {
-			fpm_field("nexthops");
-			rc = err_set(err, EAGAIN, "the route waits for interface %u", hop->ifindex);
-		}
+	if (hop->family)
+		memcpy(want.gateway, hop->gateway, hop->family == AF_INET ? 4 : 16);
+	if (!want.iface) {
+		fpm_field("nexthops");
+		return err_set(err, EAGAIN, "the route waits for interface %u", hop->ifindex);
 	}
-	row = rc ? 0 : nexthop_get(&want);
-	if (!row && !rc)
-		rc = err_set(err, ENOSPC,
-			     "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, "
-			     "FP_MAX_NEIGHBOURS)");
-	if (!row) {
+	row = nexthop_get(&want);
+	if (!row)
+		return err_set(err, ENOSPC,
+			       "the table of next hops or neighbours is full (FP_MAX_NEXTHOPS, "
+			       "FP_MAX_NEIGHBOURS)");
+	*ret_row = row;
+	return 0;
+}
+
+/* Likewise for several: those that Linux uses. It shows a next hop whose link is down as dead where it's to be ignored. */
+static int make_group(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+{
+	uint32_t rows[FPC_ROUTE_MAX_NEXTHOPS], weights[FPC_ROUTE_MAX_NEXTHOPS];
+	struct nexthop_group_row want;
+	unsigned n = 0;
+	uint32_t row = 0;
+	int rc = 0;
+
+	for (unsigned i = 0; i < r->n_nexthops && !rc; i++) {
+		const struct fpc_nexthop *hop = &r->nexthops[i];
+
+		if (hop->flags & FPC_NEXTHOP_DEAD)
+			continue;
+		rc = make_single(r, hop, &rows[n], err);
+		if (!rc)
+			weights[n++] = hop->weight ? hop->weight : 1;
+	}
+	if (!rc && n == 1) {
+		*ret_row = rows[0];
+		return 0;
+	}
+	if (!rc && n) {
+		divide(&want, rows, weights, n);
+		row = group_get(&want);
+		if (!row)
+			rc = err_set(err, ENOSPC,
+				     "the table of next hops or of their groups is full "
+				     "(FP_MAX_NEXTHOPS)");
+	} else if (!rc) {
+		/* All are dead: what Linux makes of it is its business. */
 		row = nexthop_linux;
 		nexthop_shadows[row].refs++;
 	}
-	*ret_row = row;
+	/* The group has its own references. */
+	for (unsigned i = 0; i < n; i++)
+		nexthop_put(rows[i]);
+	if (!rc)
+		*ret_row = row;
+	return rc;
+}
+
+/* The next hop for a route: its row in *@ret_row, with a reference; on failure that's Linux's. If there's only one, it isn't
+ * asked whether it's dead or its link down: its interface says the same, sooner, and packets for it are exceptions then. */
+static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err *err)
+{
+	uint8_t type = r->flags & FPC_ROUTE_UNSUPPORTED ? NEXTHOP_LINUX : nexthop_type(r);
+	int rc;
+
+	switch (type) {
+	case NEXTHOP_GATEWAY:
+	case NEXTHOP_CONNECTED:
+		rc = make_single(r, &r->nexthops[0], ret_row, err);
+		break;
+	case NEXTHOP_GROUP:
+		rc = make_group(r, ret_row, err);
+		break;
+	default:
+		*ret_row = nexthop_get(&(struct nexthop_row){.type = type});
+		rc = *ret_row ? 0
+			      : err_set(err, ENOSPC,
+					"the table of next hops is full (FP_MAX_NEXTHOPS)");
+	}
+	if (rc) {
+		*ret_row = nexthop_linux;
+		nexthop_shadows[nexthop_linux].refs++;
+	}
 	return rc;
 }
 
@@ -600,7 +762,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 {
 	const struct fpc_route *r = msg;
 	struct candidate *c = (struct candidate *)*priv;
-	uint32_t before_row = 0;
+	uint32_t row, before_row = 0;
 	bool is_local, new_local_table = false;
 	int rc;
 
@@ -616,18 +778,19 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	}
 	rc = check_nexthops(r, err);
 	if (rc) {
-		c->nexthop = nexthop_linux;
-		nexthop_shadows[nexthop_linux].refs++;
+		row = nexthop_linux;
+		nexthop_shadows[row].refs++;
 	} else {
-		rc = make_nexthop(r, &c->nexthop, err);
+		rc = make_nexthop(r, &row, err);
 	}
+	c->nexthop = row;
 	is_local = r->type == RTN_LOCAL;
 	if (is_local != c->is_local)
 		count_local4(c->prefix, is_local ? 1 : -1);
 	c->is_local = is_local;
 	install(c->prefix);
 	if (new_local_table)
-		install_below(c->prefix);
+		install_below(r->family, r->vrf, r->plen, r->dst);
 	if (before_row)
 		nexthop_put(before_row);
 	if (!rc && c->prefix->starved)
@@ -648,14 +811,14 @@ static void forget(void)
 			next = p->chain;
 			for (struct candidate *c = p->first, *after; c; c = after) {
 				after = c->next;
-				free(c);
+				pool_put(c, sizeof(*c));
 			}
-			free(p);
+			pool_put(p, prefix_size(p->family));
 		}
 	free(buckets);
 	n_prefixes = 0;
 	n_buckets = 1024;
-	buckets = allocate(n_buckets * sizeof(struct prefix *));
+	buckets = allocated(calloc(n_buckets, sizeof(struct prefix *)));
 	memset(fibs4, 0, sizeof(fibs4));
 	memset(fibs6, 0, sizeof(fibs6));
 	memset(local4, 0, sizeof(local4));

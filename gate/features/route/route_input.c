@@ -4,12 +4,14 @@
 #include "fastpath/fp.h"
 
 const struct nexthop_row *nexthop_rows;
+const struct nexthop_group_row *nexthop_group_rows;
 const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
 const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
 
 static int attach(const struct shm *config, const struct shm *stats, struct err *err)
 {
 	nexthop_rows = shm_rows(config, "nexthop");
+	nexthop_group_rows = shm_rows(config, "nexthop_group");
 	mtrie4_roots = shm_rows(config, "mtrie4_root");
 	mtrie6_roots = shm_rows(config, "mtrie6_root");
 	mtrie4_blocks = shm_rows(config, "mtrie4_block");

@@ -17,6 +17,7 @@ from sluice.cmgrd.kernel import (
     Change,
     Family,
     Message,
+    Multipath,
     Policy,
     Rule,
 )
@@ -26,6 +27,10 @@ log = logging.getLogger("cmgrd")
 BODY = struct.Struct("=II")  # struct fpc_vrf
 POLICY4: int = lib.FPC_VRF_POLICY4
 POLICY6: int = lib.FPC_VRF_POLICY6
+PORTS4: int = lib.FPC_VRF_MULTIPATH4_PORTS
+PORTS6: int = lib.FPC_VRF_MULTIPATH6_PORTS
+LINUX4: int = lib.FPC_VRF_MULTIPATH4_LINUX
+LINUX6: int = lib.FPC_VRF_MULTIPATH6_LINUX
 VRF = 0
 
 DEFAULT_RULES = {
@@ -54,6 +59,7 @@ class Sync(Feature):
         self.rules: Mirror[bytes, Rule] = Mirror()
         self.chains: Mirror[tuple[int, str, str], Chain] = Mirror()
         self.policies: Mirror[tuple[int, int, int], Policy] = Mirror()
+        self.multipath = Multipath(0, 0, False)
         self.guards: dict[int, str] = {}
 
     def begin(self, family: Family) -> None:
@@ -85,6 +91,8 @@ class Sync(Feature):
                     self.rules.put(rule.identity, rule)
                 else:
                     self.redump(Family.RULE, message.name)
+            case Multipath() as multipath:
+                self.multipath = multipath
             case Chain() as chain:
                 self.chains.put((chain.family, chain.table, chain.name), chain)
             case Policy() as policy if not gone:
@@ -103,7 +111,13 @@ class Sync(Feature):
                     log.info("%s packets take the fast path again", NAMES[family])
         self.guards = found
         flags = (POLICY4 if found[AF_INET] else 0) | (POLICY6 if found[AF_INET6] else 0)
-        self.set(BODY.pack(VRF, flags))
+        self.set(BODY.pack(VRF, flags | self.choice()))
+
+    def choice(self) -> int:
+        """How to choose among the next hops of a route."""
+        m = self.multipath
+        flags = {0: 0, 1: PORTS4}.get(m.policy4, LINUX4) | {0: 0, 1: PORTS6}.get(m.policy6, LINUX6)
+        return flags | (LINUX4 if m.use_neigh else 0)
 
     def reason(self, family: int) -> str:
         """Why packets of a family must take Linux; "" if they needn't."""

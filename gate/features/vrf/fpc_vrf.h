@@ -11,6 +11,13 @@ enum fpc_vrf_flags {
 	 * ones, nftables base chains on a forwarding hook, XFRM policies): all packets of the family take Linux. */
 	FPC_VRF_POLICY4 = 1 << 0,
 	FPC_VRF_POLICY6 = 1 << 1,
+	/* net.ipv4.fib_multipath_hash_policy is 1: ports and protocol count too */
+	FPC_VRF_MULTIPATH4_PORTS = 1 << 2,
+	/* net.ipv6.fib_multipath_hash_policy is 1 */
+	FPC_VRF_MULTIPATH6_PORTS = 1 << 3,
+	/* Another policy, or (IPv4) fib_multipath_use_neigh: packets of routes with several next hops take Linux */
+	FPC_VRF_MULTIPATH4_LINUX = 1 << 4,
+	FPC_VRF_MULTIPATH6_LINUX = 1 << 5,
 };
 
 struct fpc_vrf {
@@ -19,4 +26,4 @@ struct fpc_vrf {
 };
 static_assert(sizeof(struct fpc_vrf) == 8);
 #define FPC_VRF_KEY_SIZE 4
-#define FPC_VRF_FLAGS	 0x3
+#define FPC_VRF_FLAGS	 0x3f
