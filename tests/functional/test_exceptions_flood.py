@@ -110,14 +110,15 @@ class Listener:
     """Counts the frames that arrive in Linux on an interface. A context manager."""
 
     def __init__(self, namespace: str, interface: str) -> None:
-        self.wire = Wire(namespace, interface)
+        self.wires = [Wire(namespace, interface, protocol) for protocol in (0x0800, 0x0806, 0x86DD)]
         self.heard: Counter[bytes] = Counter()
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.listen, daemon=True)
 
     def listen(self) -> None:
         while not self.ending.is_set():
-            self.heard.update(self.wire.hear(quiet=0.1, timeout=0.5))
+            for wire in self.wires:
+                self.heard.update(wire.hear(quiet=0.05, timeout=0.2))
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -131,11 +132,12 @@ class Listener:
     ) -> None:
         self.ending.set()
         self.thread.join(10)
-        self.heard.update(self.wire.hear(quiet=0.1))
-        _, self.lost = struct.unpack(
-            "=II", self.wire.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
-        )
-        self.wire.socket.close()
+        self.lost = 0
+        for wire in self.wires:
+            self.heard.update(wire.hear(quiet=0.1))
+            _, lost = struct.unpack("=II", wire.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+            self.lost += lost
+            wire.socket.close()
 
 
 @pytest.fixture

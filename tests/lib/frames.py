@@ -24,16 +24,16 @@ SO_SNDBUFFORCE = 32
 
 class Wire:
     """One interface's raw end. Hears what arrives from the moment it's made, not what it or the
-    kernel sends.
+    kernel sends. On a port's TAP name a protocol: hearing all is a capture, which gets copies too.
     """
 
-    def __init__(self, namespace: str, interface: str) -> None:
+    def __init__(self, namespace: str, interface: str, protocol: int = ETH_P_ALL) -> None:
         with entered(namespace):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
             self.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 8 << 20)
             self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            self.socket.bind((interface, ETH_P_ALL))
+            self.socket.bind((interface, protocol))
         self.socket.setblocking(False)
 
     def __enter__(self) -> Self:
