@@ -77,10 +77,8 @@ struct fpc_ack {
 static_assert(sizeof(struct fpc_ack) == 160);
 
 enum fpc_event_kind {
-	FPC_EVENT_PUBLISHED =
-		1,	       /* a new config file took the old one's place: attach it (NETFPC) */
-	FPC_EVENT_PORTS = 2,   /* the set of ports or their TAPs changed: cmgrd may look again */
-	FPC_EVENT_CHANGED = 3, /* to fp-rte: rows that it mirrors (ports, interfaces) changed */
+	/* To fp-rte: a new config file took the old one's place, attach it (NETFPC). */
+	FPC_EVENT_PUBLISHED = 1,
 };
 
 struct fpc_event {

@@ -52,8 +52,6 @@ class EventKind(enum.IntEnum):
     """enum fpc_event_kind."""
 
     PUBLISHED = lib.FPC_EVENT_PUBLISHED
-    PORTS = lib.FPC_EVENT_PORTS
-    CHANGED = lib.FPC_EVENT_CHANGED
 
 
 class State(enum.StrEnum):

@@ -433,25 +433,6 @@ void dispatch_event(struct dispatch *d, enum fpc_role role, enum fpc_event_kind 
 	}
 }
 
-static void tell_changes(struct dispatch *d)
-{
-	bool ports = false, mirrored = false;
-
-	for (unsigned i = 0; i < d->objects.n_parts; i++) {
-		const struct fpm_part *part = &d->objects.parts[i];
-
-		if (!(d->objects.changed >> i & 1))
-			continue;
-		ports |= part->feature->owner == FPC_ROLE_RTE;
-		mirrored |= part->apply && part->apply->mirrored;
-	}
-	d->objects.changed = 0;
-	if (ports)
-		dispatch_event(d, FPC_ROLE_SYNC, FPC_EVENT_PORTS);
-	if (mirrored)
-		dispatch_event(d, FPC_ROLE_RTE, FPC_EVENT_CHANGED);
-}
-
 static bool any_starved(const struct dispatch *d)
 {
 	for (unsigned i = 0; i < d->objects.n_parts; i++)
@@ -482,7 +463,6 @@ int dispatch_work(struct dispatch *d)
 	}
 	if (objects_retry(&d->objects, RETRY_BUDGET))
 		ret = 0;
-	tell_changes(d);
 	return ret;
 }
 

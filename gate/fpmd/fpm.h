@@ -37,9 +37,6 @@ struct fpm_apply {
 	/* Bits 1 << enum feature_id: objects of this feature that are parked are tried again after a SET there. */
 	uint32_t depends;
 
-	/* Its rows are mirrored by fp-rte, which is told of changes (FPC_EVENT_CHANGED, one for many). */
-	bool mirrored;
-
 	/* Once per config file, before anything is set: finds the tables, forgets all private state. */
 	int (*init)(struct fpm *fpm, struct err *err);
 

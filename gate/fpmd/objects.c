@@ -345,11 +345,10 @@ static void wake_dependents(struct objects *o, unsigned part)
 	}
 }
 
-static void content_changed(struct objects *o, unsigned part)
+static void content_changed(struct objects *o)
 {
 	struct shm_header *h = o->fpm->config.header;
 
-	o->changed |= 1ULL << part;
 	if (h)
 		atomic_store_explicit(&h->changes,
 				      atomic_load_explicit(&h->changes, memory_order_relaxed) + 1,
@@ -396,7 +395,7 @@ static int apply(struct objects *o, struct object *obj, const void *whole, const
 	field = fpm_field_take();
 	if (!rc) {
 		enter_state(o, obj, OBJECT_APPLIED, NULL, NULL);
-		content_changed(o, obj->part);
+		content_changed(o);
 		wake_dependents(o, obj->part);
 		return 0;
 	}
@@ -404,7 +403,7 @@ static int apply(struct objects *o, struct object *obj, const void *whole, const
 		err_set(&err, -rc, "%s", strerror(-rc));
 	err.code = -rc;
 	if (old)
-		content_changed(o, obj->part);
+		content_changed(o);
 	/* Once for each reason, not for each try. */
 	if (rc != -EAGAIN && (!obj->trouble || obj->trouble->code != -rc))
 		log_refusal(o, obj, whole, &err);
@@ -505,7 +504,7 @@ static void delete(struct objects *o, struct object **link)
 			object_whole(o, obj, o->old_whole, part->feature->msg_size);
 			part->apply->del(o->fpm, o->old_whole, obj->priv);
 		}
-		content_changed(o, obj->part);
+		content_changed(o);
 	}
 	*link = obj->chain;
 	list_take(o, obj);

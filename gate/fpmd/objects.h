@@ -87,9 +87,7 @@ struct objects {
 	uint32_t n_buckets; /* power of two */
 	uint32_t n;
 	struct object_cursor *cursors;
-	uint64_t
-		changed; /* parts (bit: index) whose applied objects changed; the reader clears it */
-	bool quiet;	 /* don't log refusals (tests that refuse on purpose) */
+	bool quiet;	  /* don't log refusals (tests that refuse on purpose) */
 	time_t logged_at; /* CLOCK_MONOTONIC seconds: refusals logged since then, */
 	unsigned logged;  /* and how many */
 	/* Whole structs for calls of the features: an object's old body, the one to apply. */

@@ -114,7 +114,7 @@ static const struct fpm_apply child_apply = {
 	.set = set_child,
 	.del = del_child,
 };
-static const struct fpm_apply box_apply = {.mirrored = true};
+static const struct fpm_apply box_apply = {};
 
 const struct fpm_part fake_parts[N_PARTS] = {
 	[PART_BASE] = {&base, &base_apply},

@@ -3,7 +3,7 @@
  *
  *   base   of SYNC. value 666 is refused for good, 777 while there's no room
  *   child  of SYNC. waits for the base object it names in `base`
- *   box    of RTE, mirrored; only kept in mind */
+ *   box    of RTE; only kept in mind */
 #pragma once
 
 #include "fpmd/dispatch.h"

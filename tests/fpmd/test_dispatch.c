@@ -423,22 +423,6 @@ static unsigned events(struct peer *peer, uint32_t kind)
 	return n;
 }
 
-static void changes_are_told_once_for_many(void **state)
-{
-	struct thing t = {.value = 1};
-
-	for (t.id = 0; t.id < 50; t.id++)
-		post(rte, FPC_SET, BOX, 0, &t, sizeof(t));
-	assert_int_equal(events(cmgrd, FPC_EVENT_PORTS), 1);
-	assert_int_equal(events(rte, FPC_EVENT_CHANGED), 1);
-	/* The same again is no change. */
-	for (t.id = 0; t.id < 50; t.id++)
-		post(rte, FPC_SET, BOX, 0, &t, sizeof(t));
-	assert_int_equal(events(cmgrd, FPC_EVENT_PORTS), 0);
-	set(cmgrd, BASE, 1, 5, 0);
-	assert_int_equal(events(rte, FPC_EVENT_CHANGED), 0);
-}
-
 static void a_fast_path_that_comes_late_hears_of_the_publication(void **state)
 {
 	assert_int_equal(events(rte, FPC_EVENT_PUBLISHED), 0);
@@ -504,7 +488,6 @@ int main(void)
 		TEST(a_dump_tells_how_each_object_stands),
 		TEST(a_large_dump_comes_in_chunks_and_holds_up_only_its_client),
 		TEST(a_client_that_doesnt_read_its_errors_is_no_longer_listened_to),
-		TEST(changes_are_told_once_for_many),
 		TEST(a_fast_path_that_comes_late_hears_of_the_publication),
 		TEST(garbage_does_no_harm),
 	};
