@@ -125,6 +125,7 @@ def test_everyone_who_waits_hears_of_the_end(fpmd: Fpmd) -> None:
         with pytest.raises(LostError):
             await client.set("vrf", encode("vrf", vrf=0))
         await client.close()
+        fpmd.process.wait()  # until then its socket may still take connections
         with pytest.raises(LostError, match="can't reach fpmd"):
             await Client.connect(fpmd.socket, Role.SYNC, name="a")
 
