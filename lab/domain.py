@@ -50,6 +50,7 @@ class Machine:
     console_socket: Path
     console_log: Path
     credentials: Mapping[str, str]
+    bios: bool = False  # instead of UEFI
     direct: DirectKernel | None = None
     exports: tuple[Export, ...] = ()
     extra_cmdline: str = ""
@@ -105,6 +106,8 @@ def add_os(domain: Element, machine: Machine) -> None:
         SubElement(system, "kernel").text = str(machine.direct.kernel)
         SubElement(system, "initrd").text = str(machine.direct.initrd)
         SubElement(system, "cmdline").text = f"{machine.direct.cmdline} {machine.extra_cmdline}"
+    elif machine.bios:
+        SubElement(system, "boot", dev="hd")
     else:
         loader = SubElement(system, "loader", readonly="yes", type="pflash")
         loader.text = str(FIRMWARE)

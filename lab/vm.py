@@ -97,11 +97,13 @@ class VmLab(Lab):
         *,
         name: str = "",
         direct_kernel: bool = False,
+        bios: bool = False,
         exports: tuple[Export, ...] = (),
         cmdline: str = CMDLINE,
     ) -> None:
         super().__init__(topology, name=name)
         self.direct_kernel = direct_kernel
+        self.bios = bios
         self.exports = exports
         self.cmdline = cmdline
         self.disk = self.work / "disk.qcow2"
@@ -183,6 +185,7 @@ class VmLab(Lab):
                 "network.network.05-lab-management": management_network(),
                 "system.hostname": "sluice",
             },
+            bios=self.bios,
             direct=direct,
             exports=self.exports,
             extra_cmdline=self.cmdline,

@@ -11,6 +11,9 @@ Test Tags           smoke
 The Serial Console Shows A Login Prompt
     Console Shows    login:
 
+The UEFI Firmware Starts The Kernel From The Disk
+    Disk Should Have Booted By    UEFI
+
 No Unit Has Failed
     No Unit Should Have Failed
 

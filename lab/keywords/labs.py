@@ -10,6 +10,7 @@ from lab.keywords.session import SESSION, suite_folder
 
 __all__ = [
     "appliance_is_booted",
+    "appliance_is_booted_by_bios",
     "appliance_is_configured",
     "appliance_is_up",
     "keep_what_explains_failures",
@@ -20,6 +21,12 @@ __all__ = [
 def appliance_is_booted(topology: str) -> None:
     """Boot the image anew, between the hosts of a topology."""
     SESSION.boot(topology)
+    SESSION.start_captures(suite_folder(suite()))
+
+
+def appliance_is_booted_by_bios(topology: str) -> None:
+    """The same without UEFI: the BIOS finds grub on the disk."""
+    SESSION.boot(topology, bios=True)
     SESSION.start_captures(suite_folder(suite()))
 
 

@@ -24,10 +24,10 @@ class Session:
     configured: bool = False
     captures: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def boot(self, topology: str) -> VmLab:
+    def boot(self, topology: str, *, bios: bool = False) -> VmLab:
         """A newly booted lab; the one before it is gone."""
         self.close()
-        lab = VmLab(topology)
+        lab = VmLab(topology, bios=bios)
         lab.__enter__()
         self.lab = lab
         self.saved = False

@@ -9,6 +9,7 @@ from lab.netns import in_namespace, namespace
 __all__ = [
     "console_shows",
     "daemon_should_run",
+    "disk_should_have_booted_by",
     "every_port_should_be_bound",
     "fast_path_check_should_find_nothing_wrong",
     "management_port_should_belong_to_linux",
@@ -43,6 +44,12 @@ def daemon_should_run(unit: str) -> None:
     values = dict(line.split("=", 1) for line in shown.splitlines())
     assert values.get("ActiveState") == "active", f"{unit} is {values}"
     assert values.get("NRestarts", "0") == "0", f"{unit} was restarted: {values}"
+
+
+def disk_should_have_booted_by(firmware: str) -> None:
+    """The kernel was started by UEFI or BIOS, whichever is meant."""
+    efi = SESSION.appliance.sh("test -d /sys/firmware/efi && echo UEFI || echo BIOS")
+    assert efi == firmware, f"the kernel was started by {efi}"
 
 
 def every_port_should_be_bound() -> None:
