@@ -90,7 +90,13 @@ def test_a_killed_viewer_disarms_its_trace_and_only_one_is_armed(rig: Rig) -> No
     def second() -> str:
         return rig.fast_path.cli("trace", "--seconds", "0.1", check=False).stderr
 
-    wait_for(lambda: "another trace is armed" in second(), "the trace", timeout=30, interval=0.1)
+    def armed() -> bool:
+        nonlocal first
+        if first.process.poll() is not None:  # a second one was armed before it
+            first = Trace(rig, "--count", "1000000")
+        return "another trace is armed" in second()
+
+    wait_for(armed, "the trace", timeout=30, interval=0.1)
     first.process.kill()
     first.process.communicate()
     wait_for(lambda: second() == "", "the trace's end", timeout=30, interval=0.1)
