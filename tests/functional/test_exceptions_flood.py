@@ -17,34 +17,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pytest
 
 from lab.proc import wait_for
 from tests.functional.conftest import observed
+from tests.lib.flood import P3, PEER, SILENT, endless, frame4, icmp, ports, restart
 from tests.lib.frames import SOL_PACKET, Wire, write_pcap
-from tests.lib.packets import checksum, ether, ipv4, ipv6, udp, udp_frame
-from tests.lib.rig import LEFT, Driver, Rig, wait_for_counters
+from tests.lib.packets import ether, ipv4, ipv6, udp, udp_frame
+from tests.lib.rig import LEFT, Rig, wait_for_counters
 
 pytestmark = pytest.mark.functional
 SECONDS = 10
 RATE = 2000
 CONTROL_RATE = 100_000
-P3 = "02:00:00:00:03:01"
-PEER = "02:00:00:00:03:02"
 PACKET_STATISTICS = 6
 FLOOD = 8000  # frames of the file
-
-
-def icmp(kind: int, number: int) -> bytes:
-    """An ICMP message that Linux never answers: echo reply, unreachable."""
-    message = struct.pack("!BBHI", kind, 0, 0, number) + bytes(20)
-    return message[:2] + struct.pack("!H", checksum(message)) + message[4:]
-
-
-def frame4(payload: bytes, destination: str, **fields: Any) -> bytes:
-    return ether(PEER, P3, ipv4(LEFT.host4, destination, payload, **fields), kind=0x0800)
 
 
 def bfd(number: int) -> bytes:
@@ -145,25 +134,13 @@ def rig(rigs: Callable[..., Rig], request: pytest.FixtureRequest, evidence: Path
     """With p3, which is silent at first."""
     rig = rigs(
         "flood",
-        FP_PORTS=ports("net_null0,no-rx=1"),
+        FP_PORTS=ports(SILENT),
         FP_EXCEPTION_RATE=str(RATE),
         FP_EXCEPTION_CONTROL=str(CONTROL_RATE),
         FP_MBUFS="32768",
     )
     rig.router.ip(f"link set p3 address {P3} up")
     yield from observed(rig, request, evidence)
-
-
-def ports(third: str) -> str:
-    return f"p1={Driver.AF_XDP}0,iface=wire-p1 p2={Driver.AF_XDP}1,iface=wire-p2 p3={third}"
-
-
-def restart(rig: Rig, third: str) -> None:
-    """fp-rte anew, with another device below p3; the TAP stays."""
-    rig.rte.stop()
-    rig.settings["FP_PORTS"] = ports(third)
-    rig.write_settings()
-    rig.rte.start()
 
 
 def by_class(rig: Rig, command: str) -> Counter[str]:
@@ -202,7 +179,7 @@ def test_the_control_plane_survives_ten_seconds_of_flood(rig: Rig, evidence: Pat
         Wire(rig.h1.namespace, "eth0") as h1,
     ):
         start = time.monotonic()
-        restart(rig, f"net_pcap0,rx_pcap={path},infinite_rx=1")
+        restart(rig, endless(path))
         rig.wait_for_ports()
         flooding = time.monotonic()
         # On another port that the same worker serves, at a neighbour's pace.
@@ -240,7 +217,7 @@ def test_the_control_plane_survives_ten_seconds_of_flood(rig: Rig, evidence: Pat
 def test_a_receive_ring_that_overflows_is_seen(rig: Rig) -> None:
     """fp-rte is stopped while more comes than its ring holds: the port is overloaded when it goes on, at the latest the
     second time, for then it's known that the device has lost packets."""
-    restart(rig, "net_null0,no-rx=1")
+    restart(rig, SILENT)
     rig.wait_for_ports()
     frame = ether(
         LEFT.host_mac,
