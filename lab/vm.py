@@ -288,7 +288,7 @@ class VmLab(Lab):
             shutil.copyfile(self.work / "saved.qcow2", self.disk)
             self.connection.restore(str(self.work / "saved.state"))
             self.domain = self.connection.lookupByName(self.name)
-            wait_for(self.ssh.reachable, "SSH to the restored appliance", timeout=60)
+            wait_for(self.ssh.reachable, "SSH to the restored appliance", timeout=180)
             # Its clock stood still.
             self.appliance.run(["date", "--utc", "--set", f"@{time.time():.3f}"])
 
