@@ -9,6 +9,15 @@
 
 #include <rte_byteorder.h>
 
+static const struct {
+	const char *name, *text;
+	enum reason_kind kind;
+} all[] = {
+#define REASON(kind, name, text) {#name, text, REASON_##kind},
+	REASONS(REASON)
+#undef REASON
+};
+
 struct fp_edges fp_edges;
 struct fp_hooks fp_hooks;
 
@@ -53,6 +62,17 @@ void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 	if (unlikely(w->traced))
 		fp_trace_end(w, TRACE_DROPPED, m, reason);
 	rte_pktmbuf_free(m);
+}
+
+void fp_end(struct fp_worker *w, const struct fp_burst *b, const struct fp_packet *p,
+	    enum reason reason)
+{
+	if (all[reason].kind == REASON_DROP)
+		fp_drop(w, p->m, reason);
+	else if (b->flags & FP_BURST_OWN)
+		fp_drop(w, p->m, DROP_OWN);
+	else
+		fp_exception(w, p->m, reason);
 }
 
 static struct budget control_budget, other_budget;
@@ -153,12 +173,28 @@ void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **p
 
 void fp_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
-	if (fp_hooks.process_linux_tx) {
-		fp_hooks.process_linux_tx(w, port, pkts, n);
-		return;
-	}
-	for (uint16_t i = 0; i < n; i++)
-		fp_port_send(w, port, pkts[i]);
+	fp_hooks.process_linux_tx(w, port, pkts, n);
+}
+
+void fp_ip_inetif_send(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n)
+{
+	fp_hooks.ip_inetif_send(w, iface, pkts, n);
+}
+
+void fp_ip6_inet6if_send(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n)
+{
+	fp_hooks.ip6_inet6if_send(w, iface, pkts, n);
+}
+
+void fp_if_output(struct fp_worker *w, uint32_t iface, uint16_t ethertype, struct fp_send *pkts,
+		  uint16_t n)
+{
+	fp_hooks.if_output(w, iface, ethertype, pkts, n);
+}
+
+void fp_ether_output(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
+{
+	fp_hooks.ether_output(w, iface, pkts, n);
 }
 
 void fp_port_flush(struct fp_worker *w, uint16_t port)
@@ -214,14 +250,6 @@ int fp_init(struct err *err)
 /* So that readers of the stats file need no list of their own. */
 static int write_reasons(struct shm *stats, struct err *err)
 {
-	static const struct {
-		const char *name, *text;
-		enum reason_kind kind;
-	} all[] = {
-#define REASON(kind, name, text) {#name, text, REASON_##kind},
-		REASONS(REASON)
-#undef REASON
-	};
 	struct reason_row *rows = shm_rows(stats, "reason");
 	struct shm_table_dir *dir = shm_find(stats, "reason");
 
@@ -250,6 +278,8 @@ int fp_attach(const struct shm *config, struct shm *stats, struct err *err)
 {
 	int rc = write_reasons(stats, err);
 
+	if (!rc)
+		rc = fp_write_stages(stats, err);
 	if (!rc)
 		rc = watch_attach(stats, err);
 	for (unsigned i = 0; i < n_features && !rc; i++)

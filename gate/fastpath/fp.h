@@ -17,15 +17,16 @@
 #include <rte_mbuf.h>
 
 #include "fastpath/budget.h"
+#include "fastpath/burst.h"
 #include "fastpath/classify.h"
 #include "fastpath/reasons.h"
+#include "fastpath/stage.h"
 #include "fastpath/trace.h"
 #include "features/feature.h"
 #include "lib/err.h"
 #include "shm/quiesce.h"
 #include "shm/shm.h"
 
-#define FP_BURST     64	 /* packets of one receive burst at the most */
 #define FP_PORTS_MAX 64	 /* ports of an instance */
 #define FP_HEADROOM  128 /* bytes before a received frame that encapsulation can use */
 #define FP_NONE	     UINT32_MAX
@@ -53,7 +54,10 @@ struct fp_worker {
 	uint64_t dirty; /* bit a port: packets in tx[] */
 	uint32_t
 		traced; /* number of the packet in hand where a trace follows it, else 0 (fastpath/watch.h) */
-	bool of_linux; /* the packet in hand is Linux's; kept only while somebody looks on */
+	bool of_linux;	/* the packet in hand is Linux's; kept only while somebody looks on */
+	uint8_t depth;	/* how often the packets in hand have started again (FP_DEPTH) */
+	bool polling;	/* within a poll function */
+	uint64_t polls; /* bit a poll function that wants to be called (fp_register_poll) */
 	struct fp_txq tx[FP_PORTS_MAX];
 } __rte_cache_aligned;
 
@@ -78,10 +82,14 @@ FEATURES(FASTPATH_DECLARE)
 /* Packets of @ethertype (host byte order) addressed to this host go to @input; data at the layer 3 header. */
 int fp_register_ethertype(uint16_t ethertype, fp_burst_fn *input);
 
-/* The output function of interfaces of one type (enum iface_type in features/iface/iface.h): @m's data is the layer 3
- * header, @neigh the row of its layer 2 neighbour (features/neigh/neigh.h). Owns @m. */
-typedef void fp_output_fn(struct fp_worker *w, uint32_t iface, uint32_t neigh, struct rte_mbuf *m);
+/* The output function of interfaces of one type (enum iface_type in features/iface/iface.h): packets of @ethertype (network
+ * byte order) for interface @iface, 1 to FP_BURST, data at the layer 3 header. Owns them; nothing can go to Linux any more. */
+typedef void fp_output_fn(struct fp_worker *w, uint32_t iface, uint16_t ethertype,
+			  struct fp_send *pkts, uint16_t n);
 int fp_register_output(uint8_t iface_type, fp_output_fn *output);
+
+/* Packets whose output interface (row) and neighbours are known. */
+typedef void fp_send_fn(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n);
 
 /* What was registered, for those who call it: NULL where nothing was. */
 fp_burst_fn *fp_ethertype_input(unsigned index);
@@ -91,15 +99,31 @@ extern uint8_t fp_ethertype_index[65536];
 #define FP_OUTPUTS_MAX 16
 extern fp_output_fn *fp_outputs[FP_OUTPUTS_MAX];
 
-/* The hooks of the way in and out. Features set them in init; whoever comes later may put itself in front. */
+/* Packets of @b for this host: to those who registered for their protocol or port, the others to Linux for @reason. Ends the
+ * burst. Whether there's anybody to ask. */
+void fp_local(struct fp_worker *w, struct fp_burst *b, enum reason reason);
+bool fp_local_wanted(uint8_t family);
+
+/* The hooks of the way: each has a function of the feature that the step belongs to, set in its init; plugins put themselves
+ * in front. Bursts of 1 to FP_BURST packets; who is called owns them. */
 struct fp_hooks {
 	/* A burst as port @port received it, data at the Ethernet header (fp_input). */
 	void (*ether_input)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
-	/* Packets that Linux sent on port @port's TAP. NULL: out they go. */
+	/* Packets that Linux sent on port @port's TAP. */
 	void (*process_linux_tx)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts,
 				 uint16_t n);
-	/* Port @port didn't take @n packets. May be NULL. */
+	/* IPv4 (IPv6) packets that leave by @iface, as they will be on the wire: fp_ip_inetif_send. */
+	fp_send_fn *ip_inetif_send, *ip6_inet6if_send;
+	/* To the output function of @iface's type: fp_if_output. */
+	fp_output_fn *if_output;
+	/* Frames for an Ethernet interface: fp_ether_output. */
+	void (*ether_output)(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts,
+			     uint16_t n);
+	/* No plugin's: port @port didn't take @n packets. May be NULL. */
 	void (*tx_full)(struct fp_worker *w, uint16_t port, uint16_t n);
+	/* No plugin's: packets of @iface that went on later (fp_resume) have ended: so many handed to Linux, so many dropped. */
+	void (*resumed)(struct fp_worker *w, uint32_t iface, uint64_t exceptions,
+			uint64_t exception_bytes, uint64_t drops);
 };
 extern struct fp_hooks fp_hooks;
 
@@ -113,8 +137,23 @@ void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
  * its class (classify.h) or the ring is full. Header fields already changed must be restored by the caller before. */
 void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
 
+/* Ends a packet of a burst: drops it for a DROP_, hands it to Linux for an EXCEPTION_, or, one that started here (FP_BURST_OWN),
+ * drops it for DROP_OWN. */
+void fp_end(struct fp_worker *w, const struct fp_burst *b, const struct fp_packet *p,
+	    enum reason reason);
+
 /* Queues @m, data at the Ethernet header, for port @port. It's sent at the latest at the end of this loop. */
 static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_mbuf *m);
+
+/* --- steps of the way out, each by its hook; bursts of 1 to FP_BURST packets, which they own --- */
+
+/* IPv4 (IPv6) packets, data at the IP header, that fit into @iface's MTU and are as they will be on the wire. None can go to
+ * Linux from here on. */
+fp_send_fn fp_ip_inetif_send, fp_ip6_inet6if_send;
+/* Packets of @ethertype (network byte order) for the output function of @iface's type. */
+fp_output_fn fp_if_output;
+/* Frames, data at the Ethernet header, for @iface: stages of the leg TX, then its port. */
+void fp_ether_output(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n);
 
 /* --- entry points (run loop, packet harness) --- */
 
@@ -127,6 +166,9 @@ void fp_input_overloaded(struct fp_worker *w, uint16_t port, struct rte_mbuf **p
 
 /* Packets that Linux sent on port @port's TAP: hook fp_process_linux_tx, then out. */
 void fp_process_linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+
+/* Calls the poll functions that this worker wants called: w->polls isn't 0. */
+void fp_poll(struct fp_worker *w);
 
 /* Sends what's queued. */
 void fp_flush(struct fp_worker *w);

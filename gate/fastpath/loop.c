@@ -277,6 +277,8 @@ int loop_main(void *worker)
 				w->fp.reasons[DROP_TX_FULL] += send_shared(&w->shared[i]);
 				other++;
 			}
+		if (unlikely(w->fp.polls))
+			fp_poll(&w->fp);
 		fp_flush(&w->fp);
 
 		now = rte_rdtsc();
@@ -302,7 +304,7 @@ int loop_main(void *worker)
 			clock_at = now;
 			w->fp.now = seconds();
 		}
-		if (unlikely(idle >= IDLE_LOOPS && longest)) {
+		if (unlikely(idle >= IDLE_LOOPS && longest && !w->fp.polls)) {
 			uint64_t sleep = (now - busy_at) / microsecond / IDLE_PART;
 
 			if (!dozing) {

@@ -4,6 +4,16 @@
 
 #include <stdint.h>
 
+/* Row of the stats table "stage"; row index: enum fp_stage, in the order of a packet's way. Written at start-up, so that readers
+ * need no list of their own. */
+#define STAGES_MAX 64
+struct stage_row {
+	char name[32]; /* "": no such stage */
+	char text[92];
+	uint32_t registered; /* somebody works there */
+};
+static_assert(sizeof(struct stage_row) == 128);
+
 #define TRACE_ROWS 1024 /* of one worker: it writes them round and round */
 #define TRACE_DATA 80
 
@@ -17,6 +27,7 @@ enum trace_step {
 	TRACE_SENT,	    /* on port `port`: its bytes as they left */
 	TRACE_TO_LINUX,	    /* handed over on the TAP of `port`, for `reason` */
 	TRACE_DROPPED,	    /* for `reason` */
+	TRACE_STAGE,	    /* a stage of its way: `row` is its number, of table "stage" */
 };
 
 /* Row of the stats table "trace"; row index: worker * TRACE_ROWS + serial % TRACE_ROWS. */

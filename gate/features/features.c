@@ -48,6 +48,7 @@ unsigned feature_stats_tables(struct shm_table_desc *ret, const struct settings 
 		{{"reason", 1, sizeof(struct reason_row), REASONS_MAX}},
 		{{"worker_exception", 1, sizeof(struct worker_exception_row), WORKERS_MAX}},
 		{{"trace", 1, sizeof(struct trace_row), WORKERS_MAX * TRACE_ROWS}},
+		{{"stage", 1, sizeof(struct stage_row), STAGES_MAX}},
 		{{"ring", 1, sizeof(struct ring_row), RINGS_MAX}},
 	};
 	unsigned n = add(ret, 0, shared, sizeof(shared) / sizeof(shared[0]), settings);

@@ -42,7 +42,8 @@ def interface_names(view: View) -> dict[int, tuple[str, int]]:
 def interfaces(view: View, _: argparse.Namespace) -> list[Row]:
     """Each link of Linux that the fast path knows."""
     found: list[Row] = []
-    for _number, row in links(view):
+    kinds = view.config.rows("iface_kind", "struct iface_kind_row")
+    for number, row in links(view):
         flags = [name for bit, name in enumerate(FLAGS) if row.flags >> bit & 1]
         is_port = row.type == IFACE_PORT
         found.append(
@@ -52,7 +53,7 @@ def interfaces(view: View, _: argparse.Namespace) -> list[Row]:
                 "vrf": row.vrf,
                 "type": "port" if is_port else "linux",
                 "port": row.port if is_port else None,
-                "kind": text(row.kind),
+                "kind": text(kinds[number].kind),
                 "mac": mac_text(row.mac),
                 "mtu": row.mtu,
                 **{name: name in flags for name in SHOWN_APART},

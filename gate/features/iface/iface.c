@@ -17,7 +17,8 @@ static uint32_t stats_capacity(const struct settings *s)
 }
 
 static const struct feature_table config_tables[] = {
-	{{"iface", 1, sizeof(struct iface_row), 0}, capacity},
+	{{"iface", 2, sizeof(struct iface_row), 0}, capacity},
+	{{"iface_kind", 1, sizeof(struct iface_kind_row), 0}, capacity},
 };
 
 static const struct feature_table stats_tables[] = {
@@ -32,7 +33,7 @@ const struct feature iface_feature = {
 	.known_flags = FPC_IFACE_FLAGS,
 	.owner = FPC_ROLE_SYNC,
 	.config_tables = config_tables,
-	.n_config_tables = 1,
+	.n_config_tables = 2,
 	.stats_tables = stats_tables,
 	.n_stats_tables = 1,
 };

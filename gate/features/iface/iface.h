@@ -2,9 +2,13 @@
 /* Interfaces: the links of Linux as the data path sees them. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "features/iface/fpc_iface.h"
+
+struct fp_worker;
+struct rte_mbuf;
 
 enum iface_type {
 	IFACE_LINUX = 0, /* only Linux can send there: packets for it are exceptions */
@@ -12,23 +16,34 @@ enum iface_type {
 	IFACE_TYPES = 16,
 };
 
+/* In a row's flags beside those of Linux: packets that leave there meet stages. One look at the flags tells that an interface
+ * needs more than the short way. */
+#define IFACE_STAGES_OUT (1U << 31)
+static_assert(!(FPC_IFACE_FLAGS & IFACE_STAGES_OUT));
+
 /* Row of the config table "iface", rows 1 and up. A row outlives its link while next hops still name it: then ifindex is
  * 0 and flags too. */
 struct iface_row {
 	uint32_t ifindex;
 	uint32_t vrf;
-	uint32_t flags; /* enum fpc_iface_flags */
+	uint32_t flags; /* enum fpc_iface_flags, IFACE_STAGES_OUT */
 	uint32_t mtu;
 	uint8_t mac[6]; /* with the pad one aligned word: a change is one store */
 	uint8_t pad[2];
 	uint8_t type; /* enum iface_type */
 	uint8_t pad2;
 	uint16_t port; /* of an IFACE_PORT */
-	char name[16];
-	char kind[16];
 	uint32_t pad3;
+	uint64_t stages; /* bit a stage that has work here (fastpath/stage.h) */
+	char name[16];
+	uint32_t pad4[2];
 };
 static_assert(sizeof(struct iface_row) == 64);
+
+/* Row of the config table "iface_kind", by the same index: what no worker asks for. */
+struct iface_kind_row {
+	char kind[16]; /* as in struct fpc_iface */
+};
 
 /* Row of the stats table "iface_stats"; row index: worker * FP_MAX_INTERFACES's capacity + iface row. What the fast path
  * carried, without what it handed to Linux or took from it: Linux counts that. */
@@ -54,10 +69,20 @@ static inline struct iface_stats_row *iface_stats(unsigned worker, uint32_t ifac
 	return &iface_stats_rows[worker * iface_capacity + iface];
 }
 
+/* Worker: decapsulated packets start again on @iface (row): of @ethertype (network byte order), data at the layer 3 header; or
+ * frames, data at the Ethernet header. m->l2_len bytes before it is the frame as the port received it, so that Linux can get
+ * that (iface_decapsulate keeps count). 1 to FP_BURST packets; owns them. Not deeper than FP_DEPTH within each other. */
+void iface_receive(struct fp_worker *w, uint32_t iface, uint16_t ethertype, struct rte_mbuf **pkts,
+		   uint16_t n);
+void iface_receive_frames(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n);
+
 /* fpmd: the row of an interface, 0 if there's none; and a reference that keeps the row (not the interface) alive. */
 uint32_t iface_lookup(uint32_t vrf, uint32_t ifindex);
 void iface_ref(uint32_t row);
 void iface_unref(uint32_t row);
 const struct iface_row *iface_get(uint32_t row);
+/* fpmd: a stage (enum fp_stage) has work, or none any more, for packets of the interface in @row: those that come in there, in the
+ * legs OUT and TX those that leave there. A link that's gone and comes back has none. */
+void iface_enable_stage(uint32_t row, unsigned stage, bool on);
 /* fpmd: the port behind the link @ifindex came or went; the link needn't be known. */
 void iface_port_changed(uint32_t vrf, uint32_t ifindex);

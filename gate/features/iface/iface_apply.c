@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fastpath/stage.h"
 #include "features/neigh/neigh.h"
 #include "features/port/port.h"
 #include "features/vrf/vrf.h"
@@ -23,6 +24,8 @@ struct shadow {
 
 static struct fpm_rows table;
 static struct iface_row *rows;
+static struct iface_kind_row *kinds;
+static struct shm_table_dir *kind_dir;
 static struct shadow *shadows;
 static uint32_t *buckets;
 static uint32_t bucket_mask;
@@ -137,6 +140,8 @@ static int init(struct fpm *fpm, struct err *err)
 	free(shadows);
 	free(buckets);
 	rows = (struct iface_row *)table.rows;
+	kinds = shm_rows(&fpm->config, "iface_kind");
+	kind_dir = shm_find(&fpm->config, "iface_kind");
 	shadows = calloc(capacity, sizeof(*shadows));
 	buckets = calloc(bucket_mask + 1, sizeof(*buckets));
 	if (!shadows || !buckets || remember_old(fpm, capacity))
@@ -169,9 +174,22 @@ void iface_port_changed(uint32_t vrf, uint32_t ifindex)
 		bind_port(row);
 }
 
-static void store_flags(struct iface_row *iface, uint32_t flags)
+/* Stages first: who sees the flag sees them. */
+static void store(struct iface_row *iface, uint32_t flags, uint64_t stages)
 {
+	const uint64_t out = fp_leg_stages(FP_LEG_IP_OUT) | fp_leg_stages(FP_LEG_IP6_OUT) |
+			     fp_leg_stages(FP_LEG_TX);
+
+	flags = (flags & ~IFACE_STAGES_OUT) | (stages & out ? IFACE_STAGES_OUT : 0);
+	atomic_store_explicit((_Atomic uint64_t *)&iface->stages, stages, memory_order_release);
 	atomic_store_explicit((_Atomic uint32_t *)&iface->flags, flags, memory_order_release);
+}
+
+void iface_enable_stage(uint32_t row, unsigned stage, bool on)
+{
+	uint64_t bit = 1ULL << stage;
+
+	store(&rows[row], rows[row].flags, on ? rows[row].stages | bit : rows[row].stages & ~bit);
 }
 
 static void take_back(uint32_t row)
@@ -179,8 +197,10 @@ static void take_back(uint32_t row)
 	struct iface_row *iface = &rows[row];
 	struct shadow *s = &shadows[row];
 
-	store_flags(iface, 0);
+	store(iface, 0, 0);
 	iface->ifindex = 0;
+	memset(&kinds[row], 0, sizeof(kinds[row]));
+	shm_count(kind_dir, -1);
 	s->live = false;
 	bind_port(row);
 	put_if_unused(row);
@@ -249,10 +269,12 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	iface->vrf = want->vrf;
 	iface->mtu = want->mtu;
 	memcpy(iface->name, want->name, sizeof(iface->name));
-	memcpy(iface->kind, want->kind, sizeof(iface->kind));
+	memcpy(kinds[row].kind, want->kind, sizeof(kinds[row].kind));
 	atomic_store_explicit((_Atomic uint64_t *)(void *)iface->mac, mac, memory_order_release);
+	if (!shadows[row].live)
+		shm_count(kind_dir, 1);
 	shadows[row].live = true;
-	store_flags(iface, want->flags);
+	store(iface, want->flags, iface->stages);
 	if (mac_changed)
 		neigh_iface_changed(row);
 	bind_port(row);

@@ -23,10 +23,15 @@ static_assert(IFACE_TYPES == FP_OUTPUTS_MAX);
 /* Flags that decide what becomes of a packet received here; only UP may be set. */
 #define INPUT_FLAGS (FPC_IFACE_UP | FPC_IFACE_SLAVE | FPC_IFACE_FOREIGN)
 
-/* As it came in: data is at the Ethernet header. */
-static void exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
+/* What has come in on a port is at its Ethernet header, whatever its driver left in l2_len. What was decapsulated has what it
+ * was in before it (iface_receive). */
+enum origin { FROM_PORT, DECAPSULATED };
+
+static void exception(struct fp_worker *w, struct rte_mbuf *m, enum origin origin,
+		      enum reason reason)
 {
-	m->l2_len = 0;
+	if (origin == FROM_PORT)
+		m->l2_len = 0;
 	fp_exception(w, m, reason);
 }
 
@@ -40,7 +45,8 @@ static enum reason refusal(uint32_t iface, uint32_t flags)
 }
 
 /* A packet that isn't for a protocol of this host. */
-static __rte_noinline void other(struct fp_worker *w, struct rte_mbuf *m, uint64_t mac)
+static __rte_noinline void other(struct fp_worker *w, struct rte_mbuf *m, uint64_t mac,
+				 enum origin origin)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	uint64_t first;
@@ -50,24 +56,24 @@ static __rte_noinline void other(struct fp_worker *w, struct rte_mbuf *m, uint64
 		return;
 	}
 	if (m->data_len < RTE_ETHER_HDR_LEN) {
-		exception(w, m, EXCEPTION_IFACE_SPLIT_HEADER);
+		exception(w, m, origin, EXCEPTION_IFACE_SPLIT_HEADER);
 		return;
 	}
 	memcpy(&first, eth, sizeof(first));
 	if (rte_is_multicast_ether_addr(&eth->dst_addr))
-		exception(w, m, EXCEPTION_MULTICAST);
+		exception(w, m, origin, EXCEPTION_MULTICAST);
 	else if ((first & MAC_BITS) != mac)
 		fp_drop(w, m, DROP_OTHER_HOST);
 	else if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_VLAN) ||
 		 eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ))
-		exception(w, m, EXCEPTION_IFACE_VLAN);
+		exception(w, m, origin, EXCEPTION_IFACE_VLAN);
 	else
-		exception(w, m, EXCEPTION_ETHERTYPE);
+		exception(w, m, origin, EXCEPTION_ETHERTYPE);
 }
 
 /* Sorts by ethertype and calls the protocols; the order of packets of one protocol stays. */
-static void sort(struct fp_worker *w, uint32_t iface, uint64_t mac, struct rte_mbuf **pkts,
-		 uint16_t n)
+static __rte_always_inline void sort(struct fp_worker *w, uint32_t iface, uint64_t mac,
+				     struct rte_mbuf **pkts, uint16_t n, enum origin origin)
 {
 	struct rte_mbuf *sorted[FP_ETHERTYPES_MAX + 1][FP_BURST];
 	uint16_t count[FP_ETHERTYPES_MAX + 1] = {0};
@@ -81,20 +87,21 @@ static void sort(struct fp_worker *w, uint32_t iface, uint64_t mac, struct rte_m
 		uint8_t index;
 
 		if (unlikely(m->data_len < RTE_ETHER_HDR_LEN)) {
-			other(w, m, mac);
+			other(w, m, mac, origin);
 			continue;
 		}
 		memcpy(&first, at, sizeof(first));
 		memcpy(&type, at + 12, sizeof(type));
 		index = fp_ethertype_index[type];
 		if (unlikely((first & MAC_BITS) != mac || !index)) {
-			other(w, m, mac);
+			other(w, m, mac, origin);
 			continue;
 		}
 		m->data_off += RTE_ETHER_HDR_LEN;
 		m->data_len -= RTE_ETHER_HDR_LEN;
 		m->pkt_len -= RTE_ETHER_HDR_LEN;
-		m->tx_offload = RTE_ETHER_HDR_LEN; /* l2_len; nothing else of it is used */
+		/* l2_len; nothing else of it is used */
+		m->tx_offload = RTE_ETHER_HDR_LEN + (origin == FROM_PORT ? 0U : m->l2_len);
 		sorted[index][count[index]++] = m;
 		seen |= 1U << index;
 	}
@@ -106,16 +113,78 @@ static void sort(struct fp_worker *w, uint32_t iface, uint64_t mac, struct rte_m
 	}
 }
 
+static uint32_t load_flags(const struct iface_row *row)
+{
+	return atomic_load_explicit((const _Atomic uint32_t *)&row->flags, memory_order_acquire);
+}
+
+static uint64_t load_mac(const struct iface_row *row)
+{
+	return atomic_load_explicit((const _Atomic uint64_t *)(const void *)row->mac,
+				    memory_order_relaxed) &
+	       MAC_BITS;
+}
+
+/* Frames behind the leg RX. */
+static __rte_always_inline void receive(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts,
+					uint16_t n, enum origin origin)
+{
+	const struct iface_row *row = &iface_rows[iface];
+	uint32_t flags = load_flags(row);
+	uint64_t mac = load_mac(row);
+
+	if (likely((flags & INPUT_FLAGS) == FPC_IFACE_UP))
+		sort(w, iface, mac, pkts, n, origin);
+	else
+		for (uint16_t i = 0; i < n; i++)
+			exception(w, pkts[i], origin, refusal(iface, flags));
+}
+
+static uint64_t stages_of(uint32_t iface, uint64_t leg)
+{
+	return (iface_rows[iface].stages | fp_stages_on()) & leg;
+}
+
+static void frames(struct fp_burst *b, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
+{
+	*b = (struct fp_burst){.iface = iface, .vrf = iface_rows[iface].vrf, .n = n};
+	for (uint16_t i = 0; i < n; i++)
+		b->pkts[i] = (struct fp_packet){.m = pkts[i], .len = pkts[i]->pkt_len};
+}
+
+static uint16_t unframe(const struct fp_burst *b, struct rte_mbuf **pkts)
+{
+	for (uint16_t i = 0; i < b->n; i++)
+		pkts[i] = b->pkts[i].m;
+	return b->n;
+}
+
+/* The leg RX. Stages get frames that are exceptions as they stand: l2_len says how much is in front of them. */
+static void rx_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	struct rte_mbuf *pkts[FP_BURST];
+	uint64_t stages = stages_of(b->iface, fp_leg_stages(FP_LEG_RX)) & allowed;
+	uint16_t n;
+
+	fp_run_stages(w, stages, b);
+	n = unframe(b, pkts);
+	if (n)
+		receive(w, b->iface, pkts, n, DECAPSULATED);
+}
+
+static __rte_noinline void rx_stages(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts,
+				     uint16_t n)
+{
+	struct fp_burst b;
+
+	frames(&b, iface, pkts, n);
+	rx_leg(w, &b, ~0ULL);
+}
+
 static void ether_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
 	uint32_t iface = atomic_load_explicit((const _Atomic uint32_t *)&port_rows[port].iface,
 					      memory_order_acquire);
-	const struct iface_row *row = &iface_rows[iface];
-	uint32_t flags =
-		atomic_load_explicit((const _Atomic uint32_t *)&row->flags, memory_order_acquire);
-	uint64_t mac = atomic_load_explicit((const _Atomic uint64_t *)(const void *)row->mac,
-					    memory_order_relaxed) &
-		       MAC_BITS;
 	uint64_t exceptions = w->exceptions, exception_bytes = w->exception_bytes;
 	uint64_t drops = w->drops, bytes = 0;
 	struct iface_stats_row *s = iface_stats(w->id, iface);
@@ -125,11 +194,13 @@ static void ether_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
 		bytes += pkts[i]->pkt_len;
 	}
-	if (likely((flags & INPUT_FLAGS) == FPC_IFACE_UP))
-		sort(w, iface, mac, pkts, n);
-	else
+	if (unlikely(stages_of(iface, fp_leg_stages(FP_LEG_RX)))) {
 		for (uint16_t i = 0; i < n; i++)
-			exception(w, pkts[i], refusal(iface, flags));
+			pkts[i]->l2_len = 0;
+		rx_stages(w, iface, pkts, n);
+	} else {
+		receive(w, iface, pkts, n, FROM_PORT);
+	}
 
 	exceptions = w->exceptions - exceptions;
 	exception_bytes = w->exception_bytes - exception_bytes;
@@ -139,22 +210,152 @@ static void ether_input(struct fp_worker *w, uint16_t port, struct rte_mbuf **pk
 	s->exceptions += exceptions;
 }
 
-/* For those who send single packets. */
-static void output(struct fp_worker *w, uint32_t iface, uint32_t neigh, struct rte_mbuf *m)
+/* Counts what comes in on an interface that's no port, and bounds how deep it may lie. False: too deep, all dropped. */
+static bool enter(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n,
+		  struct iface_stats_row *ret_before)
 {
-	struct ether_words l2 = ether_load(&neigh_rows[neigh]);
-	struct tx_tally tally = {.iface = iface, .packets = 1};
-	const uint8_t *header = rte_pktmbuf_mtod(m, const uint8_t *);
-	uint16_t type =
-		header[0] >> 4 == 6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6) : RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	struct iface_stats_row *s = iface_stats(w->id, iface);
 
-	if (rte_pktmbuf_headroom(m) < RTE_ETHER_HDR_LEN) {
-		fp_drop(w, m, DROP_NO_MBUF);
+	fp_trace(w, TRACE_IFACE, iface);
+	s->rx_packets += n;
+	for (uint16_t i = 0; i < n; i++)
+		s->rx_bytes += pkts[i]->pkt_len;
+	if (w->depth == FP_DEPTH) {
+		s->rx_dropped += n;
+		for (uint16_t i = 0; i < n; i++)
+			fp_drop(w, pkts[i], DROP_TOO_DEEP);
+		return false;
+	}
+	w->depth++;
+	ret_before->exceptions = w->exceptions;
+	ret_before->rx_dropped = w->drops;
+	return true;
+}
+
+/* Exceptions stay those of the port as well: what Linux gets is what the port received. */
+static void leave(struct fp_worker *w, uint32_t iface, const struct iface_stats_row *before)
+{
+	struct iface_stats_row *s = iface_stats(w->id, iface);
+	uint64_t exceptions = w->exceptions - before->exceptions;
+
+	w->depth--;
+	s->rx_packets -= exceptions;
+	s->exceptions += exceptions;
+	s->rx_dropped += w->drops - before->rx_dropped;
+	w->drops = before->rx_dropped;
+}
+
+void iface_receive(struct fp_worker *w, uint32_t iface, uint16_t ethertype, struct rte_mbuf **pkts,
+		   uint16_t n)
+{
+	uint32_t flags = load_flags(&iface_rows[iface]);
+	uint8_t index = fp_ethertype_index[ethertype];
+	struct iface_stats_row before;
+
+	if (!enter(w, iface, pkts, n, &before))
+		return;
+	if ((flags & INPUT_FLAGS) == FPC_IFACE_UP && index)
+		fp_ethertype_input(index)(w, iface, pkts, n);
+	else
+		for (uint16_t i = 0; i < n; i++)
+			fp_exception(w, pkts[i],
+				     index ? refusal(iface, flags) : EXCEPTION_ETHERTYPE);
+	leave(w, iface, &before);
+}
+
+void iface_receive_frames(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct iface_stats_row before;
+
+	if (!enter(w, iface, pkts, n, &before))
+		return;
+	if (unlikely(stages_of(iface, fp_leg_stages(FP_LEG_RX))))
+		rx_stages(w, iface, pkts, n);
+	else
+		receive(w, iface, pkts, n, DECAPSULATED);
+	leave(w, iface, &before);
+}
+
+/* The leg TX. */
+static void tx_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	uint16_t port = iface_rows[b->iface].port;
+
+	fp_run_stages(w, stages_of(b->iface, fp_leg_stages(FP_LEG_TX)) & allowed, b);
+	for (uint16_t i = 0; i < b->n; i++)
+		fp_port_send(w, port, b->pkts[i].m);
+}
+
+static __rte_noinline void tx_stages(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts,
+				     uint16_t n)
+{
+	struct fp_burst b;
+
+	frames(&b, iface, pkts, n);
+	tx_leg(w, &b, ~0ULL);
+}
+
+static void ether_output_(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint16_t port = iface_rows[iface].port;
+
+	if (unlikely(stages_of(iface, fp_leg_stages(FP_LEG_TX)))) {
+		tx_stages(w, iface, pkts, n);
 		return;
 	}
-	tally.bytes = m->pkt_len + RTE_ETHER_HDR_LEN;
-	ether_output(w, iface_rows[iface].port, &l2, type, m);
+	for (uint16_t i = 0; i < n; i++)
+		fp_port_send(w, port, pkts[i]);
+}
+
+/* Interfaces that Linux doesn't know yet have no stages. */
+static void linux_tx(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
+{
+	uint32_t iface = atomic_load_explicit((const _Atomic uint32_t *)&port_rows[port].iface,
+					      memory_order_acquire);
+
+	if (unlikely(iface && stages_of(iface, fp_leg_stages(FP_LEG_TX)))) {
+		tx_stages(w, iface, pkts, n);
+		return;
+	}
+	for (uint16_t i = 0; i < n; i++)
+		fp_port_send(w, port, pkts[i]);
+}
+
+/* IP packets that leave by a port. */
+static void output(struct fp_worker *w, uint32_t iface, uint16_t ethertype, struct fp_send *pkts,
+		   uint16_t n)
+{
+	struct tx_tally tally = {.iface = iface};
+	struct rte_mbuf *ready[FP_BURST];
+	uint16_t n_ready = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct ether_words l2 = ether_load(&neigh_rows[pkts[i].neigh]);
+		struct rte_mbuf *m = pkts[i].m;
+
+		if (unlikely(!ether_valid(&l2))) {
+			fp_drop(w, m, DROP_OWN);
+			continue;
+		}
+		if (unlikely(rte_pktmbuf_headroom(m) < RTE_ETHER_HDR_LEN)) {
+			fp_drop(w, m, DROP_NO_MBUF);
+			continue;
+		}
+		ether_put(m, &l2, ethertype);
+		neigh_hit(pkts[i].neigh, w->now);
+		tally.packets++;
+		tally.bytes += m->pkt_len;
+		ready[n_ready++] = m;
+	}
 	tx_tally_end(w, &tally);
+	if (n_ready)
+		fp_ether_output(w, iface, ready, n_ready);
+}
+
+static void if_output(struct fp_worker *w, uint32_t iface, uint16_t ethertype, struct fp_send *pkts,
+		      uint16_t n)
+{
+	fp_outputs[iface_rows[iface].type](w, iface, ethertype, pkts, n);
 }
 
 /* The port didn't take them; they stand in tx_packets as well. */
@@ -163,10 +364,28 @@ static void tx_full(struct fp_worker *w, uint16_t port, uint16_t n)
 	iface_stats(w->id, port_rows[port].iface)->tx_dropped += n;
 }
 
+/* They were counted as carried when they were put aside. */
+static void resumed(struct fp_worker *w, uint32_t iface, uint64_t exceptions,
+		    uint64_t exception_bytes, uint64_t drops)
+{
+	struct iface_stats_row *s = iface_stats(w->id, iface);
+
+	s->rx_packets -= exceptions;
+	s->rx_bytes -= exception_bytes;
+	s->exceptions += exceptions;
+	s->rx_dropped += drops;
+}
+
 static int init(struct err *err)
 {
 	fp_hooks.ether_input = ether_input;
+	fp_hooks.process_linux_tx = linux_tx;
+	fp_hooks.if_output = if_output;
+	fp_hooks.ether_output = ether_output_;
 	fp_hooks.tx_full = tx_full;
+	fp_hooks.resumed = resumed;
+	fp_register_leg(FP_LEG_RX, rx_leg);
+	fp_register_leg(FP_LEG_TX, tx_leg);
 	return fp_register_output(IFACE_PORT, output);
 }
 

@@ -8,6 +8,9 @@
 #include "features/iface/iface.h"
 #include "features/neigh/neigh.h"
 
+/* Bytes before decapsulated data: what l2_len can hold, less another Ethernet header. */
+#define IFACE_HEADERS_MAX (127 - RTE_ETHER_HDR_LEN)
+
 /* A neighbour's Ethernet header as the two words it is read in (see neigh_apply.c). */
 struct ether_words {
 	uint64_t first, second;
@@ -29,9 +32,8 @@ static inline struct ether_words ether_load(const struct neigh_row *neigh)
 	return ret;
 }
 
-/* Puts the header in front of @m, whose headroom has place for it, and queues it on @port. @type: network byte order. */
-static inline void ether_output(struct fp_worker *w, uint16_t port, const struct ether_words *l2,
-				uint16_t type, struct rte_mbuf *m)
+/* Puts the header in front of @m, whose headroom has place for it. @type: network byte order. */
+static inline void ether_put(struct rte_mbuf *m, const struct ether_words *l2, uint16_t type)
 {
 	char *at;
 	uint32_t tail = (uint32_t)l2->second;
@@ -43,7 +45,27 @@ static inline void ether_output(struct fp_worker *w, uint16_t port, const struct
 	memcpy(at, &l2->first, 8);
 	memcpy(at + 8, &tail, 4);
 	memcpy(at + 12, &type, 2);
+}
+
+/* And queues it on @port: the short way, where there are neither hooks nor stages. */
+static inline void ether_output(struct fp_worker *w, uint16_t port, const struct ether_words *l2,
+				uint16_t type, struct rte_mbuf *m)
+{
+	ether_put(m, l2, type);
 	fp_port_send(w, port, m);
+}
+
+/* Worker: takes @len bytes of headers off the front of @m, for iface_receive. They stay before the data, unchanged. False: that
+ * doesn't work (more than l2_len can count, or not in the first segment); nothing was done, and Linux should have it. */
+static inline bool iface_decapsulate(struct rte_mbuf *m, uint16_t len)
+{
+	if (m->l2_len + len > IFACE_HEADERS_MAX || len > m->data_len)
+		return false;
+	m->l2_len += len;
+	m->data_off += len;
+	m->data_len -= len;
+	m->pkt_len -= len;
+	return true;
 }
 
 /* Packets sent on one interface after another, added to its counters when it changes and at the end. */

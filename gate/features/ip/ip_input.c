@@ -16,24 +16,6 @@
 #include "features/route/route.h"
 #include "features/vrf/vrf.h"
 
-static const struct forward_family family = {
-	.family = AF_INET,
-	.dst_offset = offsetof(struct rte_ipv4_hdr, dst_addr),
-	.ethertype = RTE_BE16(RTE_ETHER_TYPE_IPV4),
-	.no_route = EXCEPTION_IP_NO_ROUTE,
-	.local = EXCEPTION_IP_LOCAL,
-	.broadcast = EXCEPTION_IP_BROADCAST,
-	.blackhole = DROP_IP_BLACKHOLE,
-	.unreachable = EXCEPTION_IP_UNREACHABLE,
-	.linux_route = EXCEPTION_IP_LINUX_ROUTE,
-	.output_linux = EXCEPTION_IP_OUTPUT_LINUX,
-	.output_down = EXCEPTION_IP_OUTPUT_DOWN,
-	.same_iface = EXCEPTION_IP_SAME_IFACE,
-	.mtu = EXCEPTION_IP_MTU,
-	.neighbour = EXCEPTION_IP_NEIGHBOUR,
-	.trailer = EXCEPTION_IP_TRAILER,
-};
-
 /* A header without options in three loads, network byte order. */
 struct header {
 	uint64_t a, b;
@@ -136,9 +118,40 @@ static inline void decrease_ttl(void *header)
 	ip->time_to_live--;
 }
 
+static uint32_t lookup_one(uint32_t vrf, const struct rte_mbuf *m)
+{
+	struct header h = load_header(m);
+
+	return mtrie4_lookup(vrf, destination(&h));
+}
+
+static const struct forward_family family = {
+	.family = AF_INET,
+	.dst_offset = offsetof(struct rte_ipv4_hdr, dst_addr),
+	.ethertype = RTE_BE16(RTE_ETHER_TYPE_IPV4),
+	.no_route = EXCEPTION_IP_NO_ROUTE,
+	.local = EXCEPTION_IP_LOCAL,
+	.broadcast = EXCEPTION_IP_BROADCAST,
+	.blackhole = DROP_IP_BLACKHOLE,
+	.unreachable = EXCEPTION_IP_UNREACHABLE,
+	.linux_route = EXCEPTION_IP_LINUX_ROUTE,
+	.output_linux = EXCEPTION_IP_OUTPUT_LINUX,
+	.output_down = EXCEPTION_IP_OUTPUT_DOWN,
+	.same_iface = EXCEPTION_IP_SAME_IFACE,
+	.mtu = EXCEPTION_IP_MTU,
+	.neighbour = EXCEPTION_IP_NEIGHBOUR,
+	.trailer = EXCEPTION_IP_TRAILER,
+	.out_leg = FP_LEG_IP_OUT,
+	.local_leg = FP_LEG_IP_LOCAL,
+	.fragmentation = FP_STAGE_IP_FRAGMENTATION,
+	.lookup = lookup_one,
+	.rewrite = decrease_ttl,
+	.send = fp_ip_inetif_send,
+};
+
 /* Headers that are all right go to @ret, with their destinations; how many. */
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
-			     struct forward *ret, uint32_t *ret_dst)
+			     struct fp_packet *ret, uint32_t *ret_dst)
 {
 	const struct vrf_row *vrf_row_ = &vrf_rows[vrf];
 	const mtrie_entry *root = mtrie4_roots[vrf].entry;
@@ -176,7 +189,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 }
 
 /* mtrie4_lookup over a burst, a level at a time. */
-static __rte_always_inline void lookup(uint32_t vrf, struct forward *pkts, const uint32_t *dst,
+static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts, const uint32_t *dst,
 				       uint16_t n)
 {
 	const mtrie_entry *root = mtrie4_roots[vrf].entry;
@@ -252,10 +265,11 @@ static bool way_back(uint32_t iface, uint32_t back, bool loose)
 
 /* The reverse path filter: leaves those in @pkts and @dst that pass; how many. Linux drops and counts the others. */
 static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
-					    struct forward *pkts, uint32_t *dst, uint16_t n)
+					    struct fp_packet *pkts, uint32_t *dst, uint16_t n)
 {
 	const struct iface_row *in = &iface_rows[iface];
 	bool loose = !(in->flags & FPC_IFACE_RPF);
+	struct fp_packet back[FP_BURST];
 	uint32_t src[FP_BURST];
 	uint16_t kept = 0;
 
@@ -264,9 +278,9 @@ static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
 
 		src[i] = source(&h);
 	}
-	lookup(in->vrf, pkts, src, n);
+	lookup(in->vrf, back, src, n);
 	for (uint16_t i = 0; i < n; i++) {
-		if (!way_back(iface, pkts[i].nexthop, loose)) {
+		if (!way_back(iface, back[i].nexthop, loose)) {
 			fp_exception(w, pkts[i].m, EXCEPTION_IP_RPF);
 			continue;
 		}
@@ -276,9 +290,64 @@ static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
 	return kept;
 }
 
+/* Behind the stages before routing: headers may have changed, next hops may be chosen. */
+static void route(struct fp_worker *w, struct fp_burst *b)
+{
+	uint32_t chosen[FP_BURST], dst[FP_BURST];
+
+	for (uint16_t i = 0; i < b->n; i++) {
+		struct header h = load_header(b->pkts[i].m);
+
+		dst[i] = destination(&h);
+	}
+	if (iface_rows[b->iface].flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE))
+		b->n = reverse_path(w, b->iface, b->pkts, dst, b->n);
+	for (uint16_t i = 0; i < b->n; i++)
+		chosen[i] = b->pkts[i].nexthop;
+	lookup(b->vrf, b->pkts, dst, b->n);
+	for (uint16_t i = 0; i < b->n; i++)
+		if (chosen[i])
+			b->pkts[i].nexthop = chosen[i];
+	forward_burst(w, b->iface, b->pkts, b->n, &family);
+}
+
+static uint64_t stages_in(uint32_t iface, uint32_t vrf)
+{
+	return (iface_rows[iface].stages | vrf_rows[vrf].stages | fp_stages_on()) &
+	       fp_leg_stages(FP_LEG_IP_IN);
+}
+
+/* The leg IN. */
+static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	fp_run_stages(w, stages_in(b->iface, b->vrf) & allowed, b);
+	route(w, b);
+}
+
+static __rte_noinline void input_stages(struct fp_worker *w, uint32_t iface,
+					const struct fp_packet *pkts, uint16_t n)
+{
+	struct fp_burst b = {
+		.iface = iface, .vrf = iface_rows[iface].vrf, .n = n, .family = AF_INET};
+
+	for (uint16_t i = 0; i < n; i++)
+		b.pkts[i] = (struct fp_packet){.m = pkts[i].m, .len = pkts[i].len};
+	input_leg(w, &b, ~0ULL);
+}
+
+static void output_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	forward_leg(w, b, &family, allowed);
+}
+
+static void local_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	forward_local(w, b, &family, allowed);
+}
+
 static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct forward forward[FP_BURST];
+	struct fp_packet forward[FP_BURST];
 	uint32_t dst[FP_BURST];
 	uint32_t vrf = iface_rows[iface].vrf;
 	enum reason reason = closed(iface);
@@ -289,16 +358,30 @@ static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts
 		return;
 	}
 	n = check(w, vrf, pkts, n, forward, dst);
+	if (unlikely(stages_in(iface, vrf))) {
+		if (n)
+			input_stages(w, iface, forward, n);
+		return;
+	}
 	if (iface_rows[iface].flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE))
 		n = reverse_path(w, iface, forward, dst, n);
 	lookup(vrf, forward, dst, n);
-	forward_burst(w, iface, forward, n, &family, decrease_ttl);
+	forward_burst(w, iface, forward, n, &family);
+}
+
+static void send_ip(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n)
+{
+	fp_if_output(w, iface, RTE_BE16(RTE_ETHER_TYPE_IPV4), pkts, n);
 }
 
 static int init(struct err *err)
 {
 	int rc = fp_register_ethertype(RTE_ETHER_TYPE_IPV4, ip_input);
 
+	fp_hooks.ip_inetif_send = send_ip;
+	fp_register_leg(FP_LEG_IP_IN, input_leg);
+	fp_register_leg(FP_LEG_IP_LOCAL, local_leg);
+	fp_register_leg(FP_LEG_IP_OUT, output_leg);
 	return rc ? err_set(err, -rc, "the ethertype of IPv4 is taken") : 0;
 }
 

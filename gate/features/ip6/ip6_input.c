@@ -24,24 +24,6 @@ struct [[gnu::packed, gnu::aligned(2)]] header {
 static_assert(sizeof(struct header) == 40);
 #define HOP_BY_HOP 0
 
-static const struct forward_family family = {
-	.family = AF_INET6,
-	.dst_offset = offsetof(struct header, dst),
-	.ethertype = RTE_BE16(RTE_ETHER_TYPE_IPV6),
-	.no_route = EXCEPTION_IP6_NO_ROUTE,
-	.local = EXCEPTION_IP6_LOCAL,
-	.broadcast = EXCEPTION_IP6_BROADCAST,
-	.blackhole = DROP_IP6_BLACKHOLE,
-	.unreachable = EXCEPTION_IP6_UNREACHABLE,
-	.linux_route = EXCEPTION_IP6_LINUX_ROUTE,
-	.output_linux = EXCEPTION_IP6_OUTPUT_LINUX,
-	.output_down = EXCEPTION_IP6_OUTPUT_DOWN,
-	.same_iface = EXCEPTION_IP6_SAME_IFACE,
-	.mtu = EXCEPTION_IP6_MTU,
-	.neighbour = EXCEPTION_IP6_NEIGHBOUR,
-	.trailer = EXCEPTION_IP6_TRAILER,
-};
-
 static inline uint32_t packet_length(const struct header *h)
 {
 	return sizeof(*h) + rte_be_to_cpu_16(h->payload_length);
@@ -79,9 +61,38 @@ static inline void decrease_hop_limit(void *header)
 	h->hop_limit--;
 }
 
+static uint32_t lookup_one(uint32_t vrf, const struct rte_mbuf *m)
+{
+	return mtrie6_lookup(vrf, rte_pktmbuf_mtod(m, const struct header *)->dst);
+}
+
+static const struct forward_family family = {
+	.family = AF_INET6,
+	.dst_offset = offsetof(struct header, dst),
+	.ethertype = RTE_BE16(RTE_ETHER_TYPE_IPV6),
+	.no_route = EXCEPTION_IP6_NO_ROUTE,
+	.local = EXCEPTION_IP6_LOCAL,
+	.broadcast = EXCEPTION_IP6_BROADCAST,
+	.blackhole = DROP_IP6_BLACKHOLE,
+	.unreachable = EXCEPTION_IP6_UNREACHABLE,
+	.linux_route = EXCEPTION_IP6_LINUX_ROUTE,
+	.output_linux = EXCEPTION_IP6_OUTPUT_LINUX,
+	.output_down = EXCEPTION_IP6_OUTPUT_DOWN,
+	.same_iface = EXCEPTION_IP6_SAME_IFACE,
+	.mtu = EXCEPTION_IP6_MTU,
+	.neighbour = EXCEPTION_IP6_NEIGHBOUR,
+	.trailer = EXCEPTION_IP6_TRAILER,
+	.out_leg = FP_LEG_IP6_OUT,
+	.local_leg = FP_LEG_IP6_LOCAL,
+	.fragmentation = FP_STAGE_IP6_FRAGMENTATION,
+	.lookup = lookup_one,
+	.rewrite = decrease_hop_limit,
+	.send = fp_ip6_inet6if_send,
+};
+
 /* Headers that are all right go to @ret, with their destinations; how many. */
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
-			     struct forward *ret, const uint8_t **ret_dst)
+			     struct fp_packet *ret, const uint8_t **ret_dst)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf].entry;
 	uint16_t kept = 0;
@@ -109,7 +120,8 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 }
 
 /* mtrie6_lookup over a burst, a level at a time, for those that have one more. */
-static inline void lookup(uint32_t vrf, struct forward *pkts, const uint8_t *const *dst, uint16_t n)
+static inline void lookup(uint32_t vrf, struct fp_packet *pkts, const uint8_t *const *dst,
+			  uint16_t n)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf].entry;
 	const struct mtrie_block_row *blocks = mtrie6_blocks;
@@ -145,10 +157,55 @@ static inline void lookup(uint32_t vrf, struct forward *pkts, const uint8_t *con
 	}
 }
 
+static uint64_t stages_in(uint32_t iface, uint32_t vrf)
+{
+	return (iface_rows[iface].stages | vrf_rows[vrf].stages | fp_stages_on()) &
+	       fp_leg_stages(FP_LEG_IP6_IN);
+}
+
+/* The leg IN. Behind its stages headers may have changed, next hops may be chosen. */
+static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	const uint8_t *dst[FP_BURST];
+	uint32_t chosen[FP_BURST];
+
+	fp_run_stages(w, stages_in(b->iface, b->vrf) & allowed, b);
+	for (uint16_t i = 0; i < b->n; i++) {
+		dst[i] = rte_pktmbuf_mtod(b->pkts[i].m, const struct header *)->dst;
+		chosen[i] = b->pkts[i].nexthop;
+	}
+	lookup(b->vrf, b->pkts, dst, b->n);
+	for (uint16_t i = 0; i < b->n; i++)
+		if (chosen[i])
+			b->pkts[i].nexthop = chosen[i];
+	forward_burst(w, b->iface, b->pkts, b->n, &family);
+}
+
+static __rte_noinline void input_stages(struct fp_worker *w, uint32_t iface,
+					const struct fp_packet *pkts, uint16_t n)
+{
+	struct fp_burst b = {
+		.iface = iface, .vrf = iface_rows[iface].vrf, .n = n, .family = AF_INET6};
+
+	for (uint16_t i = 0; i < n; i++)
+		b.pkts[i] = (struct fp_packet){.m = pkts[i].m, .len = pkts[i].len};
+	input_leg(w, &b, ~0ULL);
+}
+
+static void output_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	forward_leg(w, b, &family, allowed);
+}
+
+static void local_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
+{
+	forward_local(w, b, &family, allowed);
+}
+
 static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct iface_row *in = &iface_rows[iface];
-	struct forward forward[FP_BURST];
+	struct fp_packet forward[FP_BURST];
 	const uint8_t *dst[FP_BURST];
 	enum reason reason = N_REASONS;
 
@@ -162,14 +219,28 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 		return;
 	}
 	n = check(w, in->vrf, pkts, n, forward, dst);
+	if (unlikely(stages_in(iface, in->vrf))) {
+		if (n)
+			input_stages(w, iface, forward, n);
+		return;
+	}
 	lookup(in->vrf, forward, dst, n);
-	forward_burst(w, iface, forward, n, &family, decrease_hop_limit);
+	forward_burst(w, iface, forward, n, &family);
+}
+
+static void send_ip(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n)
+{
+	fp_if_output(w, iface, RTE_BE16(RTE_ETHER_TYPE_IPV6), pkts, n);
 }
 
 static int init(struct err *err)
 {
 	int rc = fp_register_ethertype(RTE_ETHER_TYPE_IPV6, ip6_input);
 
+	fp_hooks.ip6_inet6if_send = send_ip;
+	fp_register_leg(FP_LEG_IP6_IN, input_leg);
+	fp_register_leg(FP_LEG_IP6_LOCAL, local_leg);
+	fp_register_leg(FP_LEG_IP6_OUT, output_leg);
 	return rc ? err_set(err, -rc, "the ethertype of IPv6 is taken") : 0;
 }
 

@@ -20,86 +20,53 @@ struct forward_family {
 	uint16_t ethertype; /* network byte order */
 	enum reason no_route, local, broadcast, blackhole, unreachable, linux_route, output_linux,
 		output_down, same_iface, mtu, neighbour, trailer;
-};
-
-/* What is known of a packet on its way. */
-struct forward {
-	struct rte_mbuf *m; /* data at the layer 3 header */
-	uint32_t len;	    /* of the packet by its header, bytes; not beyond the frame */
-	uint32_t nexthop;   /* row */
+	enum fp_leg out_leg, local_leg;
+	enum fp_stage fragmentation;
+	uint32_t (*lookup)(uint32_t vrf, const struct rte_mbuf *m); /* row of "nexthop" */
+	void (*rewrite)(void *header);				    /* counts the TTL down */
+	/* fp_ip_inetif_send or its like. */
+	void (*send)(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n);
 };
 
 #define OUTPUT_FLAGS  (FPC_IFACE_UP | FPC_IFACE_RUNNING | FPC_IFACE_FOREIGN)
+#define SHORT_FLAGS   (OUTPUT_FLAGS | IFACE_STAGES_OUT)
 #define OUTPUT_WANTED (FPC_IFACE_UP | FPC_IFACE_RUNNING)
 
-static __rte_noinline void forward_refuse(struct fp_worker *w, uint32_t iface, struct rte_mbuf *m,
-					  uint32_t row, const struct forward_family *f)
-{
-	const struct nexthop_row *nexthop = &nexthop_rows[row];
-	const struct iface_row *out = &iface_rows[nexthop->iface];
-	enum reason reason;
-
-	switch (nexthop->type) {
-	case NEXTHOP_NONE:
-		reason = f->no_route;
-		break;
-	case NEXTHOP_LOCAL:
-		reason = f->local;
-		break;
-	case NEXTHOP_BROADCAST:
-		reason = f->broadcast;
-		break;
-	case NEXTHOP_BLACKHOLE:
-		fp_drop(w, m, f->blackhole);
-		return;
-	case NEXTHOP_UNREACHABLE:
-		reason = f->unreachable;
-		break;
-	case NEXTHOP_LINUX:
-	case NEXTHOP_GROUP:
-		reason = f->linux_route;
-		break;
-	default:
-		if (nexthop->iface == iface)
-			reason = f->same_iface; /* Linux may send a redirect */
-		else if ((out->flags & OUTPUT_FLAGS) != OUTPUT_WANTED)
-			reason = f->output_down;
-		else if (out->type != IFACE_PORT)
-			reason = f->output_linux;
-		else
-			reason = f->mtu;
-	}
-	fp_exception(w, m, reason);
-}
-
 /* The row for a packet of the group that @row names; @row itself where only Linux knows how to choose. */
-static __rte_noinline uint32_t forward_choose(uint32_t iface, const struct rte_mbuf *m,
-					      uint32_t row, const struct forward_family *f)
-{
-	uint32_t flags = vrf_rows[iface_rows[iface].vrf].flags;
-	uint32_t hash;
+uint32_t forward_choose(uint32_t iface, const struct rte_mbuf *m, uint32_t row,
+			const struct forward_family *f);
 
-	if (f->family == AF_INET) {
-		if (flags & FPC_VRF_MULTIPATH4_LINUX)
-			return row;
-		hash = flow_hash4(m, flags & FPC_VRF_MULTIPATH4_PORTS);
-	} else {
-		if (flags & FPC_VRF_MULTIPATH6_LINUX)
-			return row;
-		hash = flow_hash6(m, flags & FPC_VRF_MULTIPATH6_PORTS);
-	}
-	return nexthop_group_rows[nexthop_rows[row].group].slot[hash >> 24];
-}
+/* The legs OUT and LOCAL, for packets that don't go the short way: all that have to pass stages (@allowed: those among these),
+ * are too large, go to this host, leave by an interface that isn't a port, or leave the fast path. Those without a next hop
+ * are looked up. */
+void forward_leg(struct fp_worker *w, struct fp_burst *b, const struct forward_family *f,
+		 uint64_t allowed);
 
-/* Whether a packet of @len bytes from @iface can go to @nexthop without Linux. */
+/* Behind the stages of the leg LOCAL. */
+void forward_local(struct fp_worker *w, struct fp_burst *b, const struct forward_family *f,
+		   uint64_t allowed);
+
+/* forward_leg for @n packets (1 to FP_BURST) from @iface that just came in. */
+void forward_aside(struct fp_worker *w, uint32_t iface, const struct fp_packet *pkts, uint16_t n,
+		   const struct forward_family *f);
+
+/* Whether a packet of @len bytes from @iface goes the short way to @nexthop. */
 static inline bool forward_usable(const struct nexthop_row *nexthop, uint32_t iface, uint32_t len)
 {
 	const struct iface_row *out = &iface_rows[nexthop->iface];
 	uint8_t type = nexthop->type;
 
 	return (type == NEXTHOP_GATEWAY || type == NEXTHOP_CONNECTED) &&
-	       (out->flags & OUTPUT_FLAGS) == OUTPUT_WANTED && out->type == IFACE_PORT &&
+	       (out->flags & SHORT_FLAGS) == OUTPUT_WANTED && out->type == IFACE_PORT &&
 	       len <= out->mtu && nexthop->iface != iface;
+}
+
+/* What a packet may meet from here on: without any of these stages and hooks the short way is the whole way. */
+static inline uint64_t forward_stages(const struct forward_family *f)
+{
+	return fp_leg_stages(FP_LEG_TX) | FP_HOOKED_OUT |
+	       (f->out_leg == FP_LEG_IP_OUT ? fp_leg_stages(FP_LEG_IP_OUT)
+					    : fp_leg_stages(FP_LEG_IP6_OUT));
 }
 
 /* Whether @m can be cut to @len bytes: its last segment holds all that is too much. */
@@ -108,22 +75,25 @@ static inline bool forward_can_trim(struct rte_mbuf *m, uint32_t len)
 	return m->nb_segs == 1 || m->pkt_len - len <= rte_pktmbuf_lastseg(m)->data_len;
 }
 
-/* Sends @n packets on, or ends them otherwise. @rewrite counts the TTL down. */
+/* Sends @n packets on by the short way, or else by forward_leg. */
 static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t iface,
-					      struct forward *pkts, uint16_t n,
-					      const struct forward_family *f,
-					      void (*rewrite)(void *header))
+					      struct fp_packet *pkts, uint16_t n,
+					      const struct forward_family *f)
 {
 	const struct nexthop_row *nexthops = nexthop_rows;
 	const struct iface_row *ifaces = iface_rows;
 	const struct neigh_row *neighs = neigh_rows;
+	struct fp_packet aside[FP_BURST];
 	struct tx_tally tally = {0};
 	uint32_t neigh[FP_BURST];
 	uint32_t output[FP_BURST];
-	uint16_t kept = 0;
+	uint16_t kept = 0, n_aside = 0;
 
-	if (n)
-		fp_trace(w, TRACE_NEXTHOP, pkts[0].nexthop);
+	if (unlikely((vrf_rows[ifaces[iface].vrf].stages | fp_stages_on()) & forward_stages(f))) {
+		if (n)
+			forward_aside(w, iface, pkts, n, f);
+		return;
+	}
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i].m;
 		const struct nexthop_row *nexthop = &nexthops[pkts[i].nexthop];
@@ -135,7 +105,7 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 				nexthop = &nexthops[pkts[i].nexthop];
 			}
 			if (!forward_usable(nexthop, iface, pkts[i].len)) {
-				forward_refuse(w, iface, m, pkts[i].nexthop, f);
+				aside[n_aside++] = pkts[i];
 				continue;
 			}
 		}
@@ -153,9 +123,13 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 		output[kept] = nexthop->iface;
 		pkts[kept++] = pkts[i];
 	}
+	if (unlikely(n_aside))
+		forward_aside(w, iface, aside, n_aside, f);
 
-	if (kept)
+	if (kept) {
+		fp_trace(w, TRACE_NEXTHOP, pkts[0].nexthop);
 		fp_trace(w, TRACE_NEIGH, neigh[0]);
+	}
 	for (uint16_t i = 0; i < kept; i++) {
 		struct rte_mbuf *m = pkts[i].m;
 		struct ether_words l2 = ether_load(&neighs[neigh[i]]);
@@ -171,7 +145,7 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 			}
 			rte_pktmbuf_trim(m, m->pkt_len - pkts[i].len);
 		}
-		rewrite(rte_pktmbuf_mtod(m, void *));
+		f->rewrite(rte_pktmbuf_mtod(m, void *));
 		neigh_hit(neigh[i], w->now);
 		tx_tally_add(w, &tally, output[i], pkts[i].len + RTE_ETHER_HDR_LEN);
 		ether_output(w, ifaces[output[i]].port, &l2, f->ethertype, m);

@@ -14,7 +14,8 @@ struct vrf_row {
 	 * its own; a look at one hot word spares the others the lookup of their source. All ones where a local route is
 	 * shorter than /32 (127.0.0.0/8 apart). Written with the routes. */
 	uint32_t local4[8];
-	uint32_t pad2[6];
+	uint64_t stages; /* bit a stage that has work in this VRF (fastpath/stage.h) */
+	uint32_t pad2[4];
 };
 static_assert(sizeof(struct vrf_row) == 64);
 
@@ -36,6 +37,9 @@ static inline bool vrf_maybe_local4(const struct vrf_row *vrf, uint32_t addr)
 bool vrf_known(uint32_t vrf);
 /* fpmd: the row of VRF @vrf, to be written by the feature that owns the field. */
 struct vrf_row *vrf_row(uint32_t vrf);
+
+/* fpmd: a stage (enum fp_stage) has work, or none any more, for all packets of VRF @vrf. */
+void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on);
 
 /* fp-rte: the attached table. */
 extern const struct vrf_row *vrf_rows;

@@ -2,6 +2,7 @@
 #include "features/vrf/vrf.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "fpmd/fpm.h"
@@ -18,6 +19,14 @@ bool vrf_known(uint32_t vrf)
 struct vrf_row *vrf_row(uint32_t vrf)
 {
 	return &rows[vrf];
+}
+
+void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on)
+{
+	uint64_t bit = 1ULL << stage;
+	uint64_t stages = on ? rows[vrf].stages | bit : rows[vrf].stages & ~bit;
+
+	atomic_store_explicit((_Atomic uint64_t *)&rows[vrf].stages, stages, memory_order_release);
 }
 
 static int init(struct fpm *fpm, struct err *err)
@@ -52,6 +61,7 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 	const struct fpc_vrf *vrf = old;
 
 	known[vrf->vrf] = false;
+	rows[vrf->vrf].stages = 0;
 	rows[vrf->vrf].flags = FPC_VRF_FLAGS;
 	shm_count(dir, -1);
 }
