@@ -17,9 +17,9 @@ def feature_modules() -> Iterator[tuple[str, ModuleType]]:
 
 def commands() -> dict[str, Command]:
     """Commands by name."""
-    from sluice.cli import monitor, shared, trace
+    from sluice.cli import monitor, shared, stages, trace
 
-    found = [*shared.COMMANDS, *monitor.COMMANDS, *trace.COMMANDS]
+    found = [*shared.COMMANDS, *monitor.COMMANDS, *trace.COMMANDS, *stages.COMMANDS]
     for _, module in feature_modules():
         found += module.COMMANDS
     return {command.name: command for command in found}

@@ -3,9 +3,9 @@
 
 Keys of `monitor -j`, one JSON line an interval: time (seconds since 1970), seconds (measured),
 interfaces: objects with name, vrf, rx_packets, rx_bits, tx_packets, tx_bits, dropped, exceptions;
-workers: objects as of fp-cpu-usage; reasons: objects with reason, kind (drop or exception),
-packets, text, of those that were met meanwhile. All counts are a second; bits are with the Ethernet
-header.
+workers: objects as of fp-cpu-usage; reasons: objects with reason, kind (drop, exception, or counter
+of a plugin), packets, text, of those that were met meanwhile. All counts are a second; bits are with
+the Ethernet header.
 
 Keys of `rings -j`: name, kind (to-linux, from-linux, transmit, capture, memory), owner (port of
 to-linux, worker of from-linux and transmit, CPU socket of memory), used, most (of what was seen ten
@@ -28,7 +28,7 @@ from sluice.cli.view import View
 COUNTERS = (
     "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_dropped", "tx_dropped", "exceptions",
 )  # fmt: skip
-KINDS = ("drop", "exception")
+KINDS = ("drop", "exception", "counter")
 RING_KINDS = ("", "to-linux", "from-linux", "transmit", "capture", "memory")
 INTERFACE_COLUMNS = (
     ("name", "INTERFACE"),

@@ -12,6 +12,7 @@ since the first step) and, by step:
   interface                    interface
   route                        type, via, interface; type none: no route
   neighbour                    address, mac, interface; null where unknown
+  stage                        stage, text
   to-linux, dropped            port, reason, text
 """
 
@@ -52,6 +53,7 @@ class Names:
         self.ifaces = config.rows("iface", "struct iface_row")
         self.nexthops = config.rows("nexthop", "struct nexthop_row")
         self.neighs = config.rows("neigh", "struct neigh_row")
+        self.stages = stats.rows("stage", "struct stage_row")
 
     def port(self, number: int) -> str:
         """The port's name."""
@@ -94,6 +96,9 @@ class Names:
             return {"step": "route", **self.nexthop(record.row)}
         if record.step == lib.TRACE_NEIGH:
             return {"step": "neighbour", **self.neigh(record.row)}
+        if record.step == lib.TRACE_STAGE:
+            stage = self.stages[record.row % len(self.stages)]
+            return {"step": "stage", "stage": text(stage.name), "text": text(stage.text)}
         return {
             "step": "to-linux" if record.step == lib.TRACE_TO_LINUX else "dropped",
             "port": self.port(record.port),
@@ -324,6 +329,8 @@ def shown(row: Row) -> str:
             said += f" {step['address'] or 'unknown'}"
             if step["address"]:
                 said += f" is at {step['mac'] or '(unknown)'} on {step['interface']}"
+        elif what == "stage":
+            said += f" {step['stage']} ({step['text']})"
         else:
             said += f": {step['reason']} ({step['text']})"
         lines.append(said)

@@ -171,7 +171,7 @@ bool fp_is_control(const uint8_t *frame, size_t len)
 }
 
 enum scope { UNKNOWN, LOCAL, TRANSIT };
-static const uint8_t scopes[N_REASONS] = {
+static const uint8_t scopes[REASONS_MAX] = {
 #define SCOPE(reason, scope) [reason] = scope,
 	REASON_SCOPES(SCOPE)
 #undef SCOPE

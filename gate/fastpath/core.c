@@ -2,21 +2,47 @@
 /* The middle of the fast path: what features registered, and the ends a packet can come to. It knows no protocol, no
  * port and no TAP, so the packet harness links it as it stands. */
 #include "fastpath/fp.h"
+#include "fastpath/plugins.h"
 #include "fastpath/watch.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
 #include <rte_byteorder.h>
 
-static const struct {
-	const char *name, *text;
-	enum reason_kind kind;
-} all[] = {
-#define REASON(kind, name, text) {#name, text, REASON_##kind},
+/* As the table "reason" has them: those of features, then those of plugins. */
+static struct reason_row all[REASONS_MAX] = {
+#define REASON(kind_, name_, text_) {.name = #name_, .text = text_, .kind = REASON_##kind_},
 	REASONS(REASON)
 #undef REASON
 };
+static unsigned n_reasons = N_REASONS;
+#define REASON(kind, name_, text_)                                                                 \
+	static_assert(sizeof(#name_) <= sizeof(((struct reason_row *)0)->name) &&                  \
+		      sizeof(text_) <= sizeof(((struct reason_row *)0)->text));
+REASONS(REASON)
+#undef REASON
+
+int fp_add_reason(enum reason_kind kind, const char *name, const char *text)
+{
+	struct reason_row row = {.kind = kind, .plugin = 1};
+
+	if (!*name || strlen(name) >= sizeof(row.name) || strlen(text) >= sizeof(row.text))
+		return -EINVAL;
+	for (const char *c = name; *c; c++)
+		if (!islower((unsigned char)*c) && !isdigit((unsigned char)*c) && *c != '_')
+			return -EINVAL;
+	for (unsigned i = 0; i < n_reasons; i++)
+		if (!strcmp(all[i].name, name))
+			return -EINVAL;
+	if (n_reasons == REASONS_MAX)
+		return -ENOSPC;
+	strcpy(row.name, name);
+	strcpy(row.text, text);
+	all[n_reasons] = row;
+	return (int)n_reasons++;
+}
 
 struct fp_edges fp_edges;
 struct fp_hooks fp_hooks;
@@ -38,6 +64,16 @@ int fp_register_ethertype(uint16_t ethertype, fp_burst_fn *input)
 	ethertype_inputs[++n_ethertypes] = input;
 	*index = n_ethertypes;
 	return 0;
+}
+
+fp_iface_fn *fp_swap_ethertype(uint16_t ethertype, fp_iface_fn *input)
+{
+	uint8_t index = fp_ethertype_index[rte_cpu_to_be_16(ethertype)];
+	fp_iface_fn *previous = ethertype_inputs[index];
+
+	if (index)
+		ethertype_inputs[index] = input;
+	return previous;
 }
 
 fp_burst_fn *fp_ethertype_input(unsigned index)
@@ -247,30 +283,30 @@ int fp_init(struct err *err)
 	return 0;
 }
 
-/* So that readers of the stats file need no list of their own. */
+/* So that readers of the stats file need no list of their own. What a former fp-rte counted under another name isn't this
+ * reason's. */
 static int write_reasons(struct shm *stats, struct err *err)
 {
 	struct reason_row *rows = shm_rows(stats, "reason");
 	struct shm_table_dir *dir = shm_find(stats, "reason");
+	struct worker_reason_row *counts = shm_rows(stats, "worker_reason");
+	struct worker_exception_row *classes = shm_rows(stats, "worker_exception");
 
 	if (!rows || !dir)
 		return err_set(err, EPROTO, "the stats file has no table 'reason'");
-	if (dir->capacity < N_REASONS)
-		return err_set(err, ENOSPC, "the table 'reason' has %u rows, %u reasons exist",
-			       dir->capacity, N_REASONS);
-	for (unsigned i = 0; i < N_REASONS; i++) {
-		struct reason_row row = {.kind = all[i].kind};
-
-		/* A name or text that was cut would not be found again. */
-		if (strlen(all[i].name) >= sizeof(row.name) ||
-		    strlen(all[i].text) >= sizeof(row.text))
-			return err_set(err, EINVAL, "reasons.def: '%s' or its text is too long",
-				       all[i].name);
-		strcpy(row.name, all[i].name);
-		strcpy(row.text, all[i].text);
-		rows[i] = row;
+	if (dir->capacity < REASONS_MAX)
+		return err_set(err, ENOSPC, "the table 'reason' has %u rows, not %u", dir->capacity,
+			       REASONS_MAX);
+	for (unsigned i = 0; i < REASONS_MAX; i++) {
+		if (rows[i].name[0] && strcmp(rows[i].name, all[i].name))
+			for (unsigned w = 0; w < WORKERS_MAX; w++) {
+				counts[w].count[i] = 0;
+				for (unsigned c = 0; c < FP_CLASSES; c++)
+					classes[w].count[c][i] = 0;
+			}
+		rows[i] = all[i];
 	}
-	shm_count(dir, (int)N_REASONS - (int)atomic_load(&dir->used));
+	shm_count(dir, (int)n_reasons - (int)atomic_load(&dir->used));
 	return 0;
 }
 
@@ -280,6 +316,8 @@ int fp_attach(const struct shm *config, struct shm *stats, struct err *err)
 
 	if (!rc)
 		rc = fp_write_stages(stats, err);
+	if (!rc)
+		rc = plugins_write(stats, err);
 	if (!rc)
 		rc = watch_attach(stats, err);
 	for (unsigned i = 0; i < n_features && !rc; i++)

@@ -19,6 +19,7 @@
 #include "fastpath/budget.h"
 #include "fastpath/burst.h"
 #include "fastpath/classify.h"
+#include "fastpath/plugin.h"
 #include "fastpath/reasons.h"
 #include "fastpath/stage.h"
 #include "fastpath/trace.h"
@@ -62,7 +63,7 @@ struct fp_worker {
 } __rte_cache_aligned;
 
 /* A burst of @n packets (1 to FP_BURST) that came in on the interface in row @iface of the config table "iface". */
-typedef void fp_burst_fn(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n);
+typedef fp_iface_fn fp_burst_fn;
 
 /* The fast path's side of a feature. */
 struct fp_feature {
@@ -79,17 +80,14 @@ FEATURES(FASTPATH_DECLARE)
 
 /* --- registration (start-up only) --- */
 
-/* Packets of @ethertype (host byte order) addressed to this host go to @input; data at the layer 3 header. */
-int fp_register_ethertype(uint16_t ethertype, fp_burst_fn *input);
+/* fp_register_ethertype: plugin.h. Another function for an ethertype that has one; returns the former, NULL: there's none. */
+fp_iface_fn *fp_swap_ethertype(uint16_t ethertype, fp_iface_fn *input);
+/* For features that have a hook fp_hook_<name> of their ethertype. */
+fp_iface_fn *fp_hook_ethertype(uint16_t ethertype, const char *name, fp_iface_fn *hook);
 
 /* The output function of interfaces of one type (enum iface_type in features/iface/iface.h): packets of @ethertype (network
  * byte order) for interface @iface, 1 to FP_BURST, data at the layer 3 header. Owns them; nothing can go to Linux any more. */
-typedef void fp_output_fn(struct fp_worker *w, uint32_t iface, uint16_t ethertype,
-			  struct fp_send *pkts, uint16_t n);
 int fp_register_output(uint8_t iface_type, fp_output_fn *output);
-
-/* Packets whose output interface (row) and neighbours are known. */
-typedef void fp_send_fn(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n);
 
 /* What was registered, for those who call it: NULL where nothing was. */
 fp_burst_fn *fp_ethertype_input(unsigned index);
@@ -108,17 +106,15 @@ bool fp_local_wanted(uint8_t family);
  * in front. Bursts of 1 to FP_BURST packets; who is called owns them. */
 struct fp_hooks {
 	/* A burst as port @port received it, data at the Ethernet header (fp_input). */
-	void (*ether_input)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+	fp_port_fn *ether_input;
 	/* Packets that Linux sent on port @port's TAP. */
-	void (*process_linux_tx)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts,
-				 uint16_t n);
+	fp_port_fn *process_linux_tx;
 	/* IPv4 (IPv6) packets that leave by @iface, as they will be on the wire: fp_ip_inetif_send. */
 	fp_send_fn *ip_inetif_send, *ip6_inet6if_send;
 	/* To the output function of @iface's type: fp_if_output. */
 	fp_output_fn *if_output;
 	/* Frames for an Ethernet interface: fp_ether_output. */
-	void (*ether_output)(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts,
-			     uint16_t n);
+	fp_iface_fn *ether_output;
 	/* No plugin's: port @port didn't take @n packets. May be NULL. */
 	void (*tx_full)(struct fp_worker *w, uint16_t port, uint16_t n);
 	/* No plugin's: packets of @iface that went on later (fp_resume) have ended: so many handed to Linux, so many dropped. */
@@ -128,6 +124,10 @@ struct fp_hooks {
 extern struct fp_hooks fp_hooks;
 
 /* --- verdicts: each ends the packet --- */
+
+/* A reason more, for plugins; before fp_attach. -EINVAL: not a name (lower-case letters, digits, '_') or too long, or there is
+ * one; -ENOSPC. */
+int fp_add_reason(enum reason_kind kind, const char *name, const char *text);
 
 /* Frees @m and counts @reason (a DROP_). */
 void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
@@ -144,16 +144,6 @@ void fp_end(struct fp_worker *w, const struct fp_burst *b, const struct fp_packe
 
 /* Queues @m, data at the Ethernet header, for port @port. It's sent at the latest at the end of this loop. */
 static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_mbuf *m);
-
-/* --- steps of the way out, each by its hook; bursts of 1 to FP_BURST packets, which they own --- */
-
-/* IPv4 (IPv6) packets, data at the IP header, that fit into @iface's MTU and are as they will be on the wire. None can go to
- * Linux from here on. */
-fp_send_fn fp_ip_inetif_send, fp_ip6_inet6if_send;
-/* Packets of @ethertype (network byte order) for the output function of @iface's type. */
-fp_output_fn fp_if_output;
-/* Frames, data at the Ethernet header, for @iface: stages of the leg TX, then its port. */
-void fp_ether_output(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts, uint16_t n);
 
 /* --- entry points (run loop, packet harness) --- */
 

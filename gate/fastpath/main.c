@@ -17,6 +17,7 @@
 
 #include "fastpath/bind.h"
 #include "fastpath/control.h"
+#include "fastpath/plugins.h"
 #include "fastpath/rte.h"
 #include "lib/lock.h"
 #include "lib/log.h"
@@ -100,18 +101,23 @@ static int check(const struct paths *paths, const struct settings *settings,
 {
 	bool runs = lock_held(paths->rte_lock);
 	struct plan *plan = calloc(1, sizeof(*plan));
-	unsigned n;
+	struct err refused[PLUGINS_MAX];
+	unsigned n, n_refused;
 
 	if (!plan)
 		return EXIT_FAILURE;
 	plan_make(plan, settings, system, runs ? PLAN_LOOK : PLAN_START);
+	n_refused = plugins_load(settings->plugins, refused);
 	plan_print(plan, settings);
+	plugins_print(settings->plugins);
 	printf("%-20s %s\n", "instance", paths->instance);
 	printf("%-20s %s\n", "running", runs ? "yes" : "no");
 	fflush(stdout);
 	for (unsigned i = 0; i < plan->n_problems; i++)
 		err_print(&plan->problems[i]);
-	n = plan->n_problems;
+	for (unsigned i = 0; i < n_refused; i++)
+		err_print(&refused[i]);
+	n = plan->n_problems + n_refused;
 	free(plan);
 	return n ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -220,6 +226,17 @@ static int signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* All of them or none: half a service would be a surprise. */
+static int load_plugins(const struct settings *settings, struct err *err)
+{
+	struct err refused[PLUGINS_MAX];
+
+	if (!plugins_load(settings->plugins, refused))
+		return 0;
+	*err = refused[0];
+	return -err->code;
+}
+
 /* From the plan to the end. */
 static int forward(const struct paths *paths, const struct settings *settings,
 		   const struct plan *plan, bool debug, struct err *err)
@@ -232,7 +249,9 @@ static int forward(const struct paths *paths, const struct settings *settings,
 	if (signal_fd < 0)
 		return err_set(err, errno, "can't wait for signals: %s", strerror(errno));
 	rte.plan = plan;
-	rc = control_open_config(&config, paths, CONFIG_WAIT_MS, err);
+	rc = load_plugins(settings, err);
+	if (!rc)
+		rc = control_open_config(&config, paths, CONFIG_WAIT_MS, err);
 	if (!rc)
 		rc = control_open_stats(&stats, paths, settings, &stats_new, err);
 	if (!rc)
@@ -251,6 +270,8 @@ static int forward(const struct paths *paths, const struct settings *settings,
 	if (!rc)
 		rc = fp_init(err);
 	if (!rc)
+		rc = plugins_start(err);
+	if (!rc)
 		rc = fp_attach(&config, &stats, err);
 	if (!rc)
 		rc = start_ports(err);
@@ -264,6 +285,7 @@ static int forward(const struct paths *paths, const struct settings *settings,
 		notify_systemd("STOPPING=1");
 	}
 	stop_threads();
+	plugins_stop();
 	control_last_counters();
 
 close:

@@ -15,7 +15,8 @@ struct worker_reason_row {
 struct reason_row {
 	char name[40]; /* "": no such reason */
 	char text[84];
-	uint32_t kind; /* enum reason_kind */
+	uint16_t kind;	 /* enum reason_kind */
+	uint16_t plugin; /* it's a plugin's, whose name it begins with */
 };
 static_assert(sizeof(struct reason_row) == 128);
 

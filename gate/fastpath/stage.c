@@ -25,6 +25,7 @@ static const struct {
 
 static fp_stage_fn *users[FP_STAGES][FP_STAGE_USERS];
 static fp_leg_fn *legs[FP_LEGS];
+static struct stage_row *shown;
 static uint16_t enabled[FP_STAGES];
 _Atomic uint64_t fp_stages_here;
 
@@ -63,15 +64,18 @@ int fp_write_stages(struct shm *stats, struct err *err)
 	if (!rows || dir->capacity < FP_STAGES)
 		return err_set(err, EPROTO, "the stats file has no table 'stage'");
 	for (enum fp_stage i = 0; i < FP_STAGES; i++) {
-		struct stage_row row = {.registered = fp_stage_registered(i)};
+		struct stage_row row = {.everywhere = enabled[i] != 0};
 
 		strcpy(row.name, fp_stage_name(i));
 		if (strlen(table[i].text) >= sizeof(row.text))
 			return err_set(err, EINVAL, "stages.def: the text of '%s' is too long",
 				       row.name);
 		strcpy(row.text, table[i].text);
+		while (row.registered < FP_STAGE_USERS && users[i][row.registered])
+			row.registered++;
 		rows[i] = row;
 	}
+	shown = rows;
 	shm_count(dir, (int)FP_STAGES - (int)atomic_load(&dir->used));
 	return 0;
 }
@@ -111,6 +115,8 @@ void fp_enable_stage(enum fp_stage stage, bool on)
 		atomic_fetch_or(&fp_stages_here, 1ULL << stage);
 	else
 		atomic_fetch_and(&fp_stages_here, ~(1ULL << stage));
+	if (shown)
+		shown[stage].everywhere = enabled[stage] != 0;
 }
 
 /* Worse than slow would be a filter that nobody applies. */

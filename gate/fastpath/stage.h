@@ -104,16 +104,7 @@ bool fp_stage_registered(enum fp_stage stage);
 typedef void fp_leg_fn(struct fp_worker *w, struct fp_burst *b, uint64_t allowed);
 void fp_register_leg(enum fp_leg leg, fp_leg_fn *fn);
 
-/* Packets of @family for this host with IP protocol @protocol, or to UDP port @port, go to @fn: data at the IP header,
- * m->l3_len up to the protocol's own header, all of which is in the first segment up to 8 bytes at least. Whole packets only:
- * fragments go to Linux, unless LOCAL_REASSEMBLY made them whole. What @fn leaves in the burst goes to Linux. -EEXIST: taken. */
-int fp_register_protocol(uint8_t family, uint8_t protocol, fp_stage_fn *fn);
-int fp_register_udp(uint8_t family, uint16_t port, fp_stage_fn *fn);
-
-/* @fn is called in each loop of a worker whose `polls` has the bit that this returns (negative: -ENOSPC): the worker sets it
- * while it keeps packets, and clears it afterwards. Meanwhile the worker doesn't sleep. */
-typedef void fp_poll_fn(struct fp_worker *w);
-int fp_register_poll(fp_poll_fn *fn);
+/* Protocols, UDP ports, poll functions, and fp_ip_output for packets of our own: plugin.h. */
 
 /* --- run time --- */
 
@@ -133,10 +124,6 @@ void fp_run_stages(struct fp_worker *w, uint64_t stages, struct fp_burst *b);
 /* @b goes on behind @after, from where a function of that stage took it, `iface`, `vrf`, `family` and `flags` as they were. On the
  * same worker, at once or in a poll function; not the very burst that a stage's function was given. */
 void fp_resume(struct fp_worker *w, enum fp_stage after, struct fp_burst *b);
-
-/* Sends packets of our own (FP_BURST_OWN is set here) by `vrf` and destination: lookup, then the leg OUT. `iface`: row of the
- * interface they came from (a tunnel), 0: none. */
-void fp_ip_output(struct fp_worker *w, struct fp_burst *b);
 
 /* How often a packet may start again within one run (fp_ip_output, iface_receive): DROP_TOO_DEEP. */
 #define FP_DEPTH 8

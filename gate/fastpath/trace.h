@@ -5,12 +5,14 @@
 #include <stdint.h>
 
 /* Row of the stats table "stage"; row index: enum fp_stage, in the order of a packet's way. Written at start-up, so that readers
- * need no list of their own. */
+ * need no list of their own; `everywhere` at any time. */
 #define STAGES_MAX 64
 struct stage_row {
 	char name[32]; /* "": no such stage */
-	char text[92];
-	uint32_t registered; /* somebody works there */
+	char text[88];
+	uint32_t registered; /* functions that work there */
+	uint32_t
+		everywhere; /* it's on for all packets (plugins); for those of interfaces and VRFs see their rows */
 };
 static_assert(sizeof(struct stage_row) == 128);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "features/feature.h"
 
+#include "fastpath/plugins.h"
 #include "fastpath/reasons.h"
 #include "fastpath/rings.h"
 #include "fastpath/trace.h"
@@ -49,6 +50,7 @@ unsigned feature_stats_tables(struct shm_table_desc *ret, const struct settings 
 		{{"worker_exception", 1, sizeof(struct worker_exception_row), WORKERS_MAX}},
 		{{"trace", 1, sizeof(struct trace_row), WORKERS_MAX * TRACE_ROWS}},
 		{{"stage", 1, sizeof(struct stage_row), STAGES_MAX}},
+		{{"plugin", 1, sizeof(struct plugin_row), PLUGINS_MAX}},
 		{{"ring", 1, sizeof(struct ring_row), RINGS_MAX}},
 	};
 	unsigned n = add(ret, 0, shared, sizeof(shared) / sizeof(shared[0]), settings);

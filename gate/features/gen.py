@@ -61,7 +61,7 @@ def header(gate: Path) -> str:
         *(f"\tX({name}) \\" for name, _ in listed),
         "",
         "",
-        "enum reason_kind { REASON_DROP, REASON_EXCEPTION };",
+        "enum reason_kind { REASON_DROP, REASON_EXCEPTION, REASON_COUNTER };",
         "",
         "/* Why a packet left the fast path other than forwarded. */",
         "enum reason {",

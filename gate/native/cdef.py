@@ -23,6 +23,7 @@ from cffi import FFI
 
 TYPES = [
     "shm/quiesce.h",
+    "fastpath/plugins.h",
     "fastpath/reasons.h",
     "fastpath/rings.h",
     "fastpath/trace.h",

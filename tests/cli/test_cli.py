@@ -348,7 +348,9 @@ def test_every_command_explains_itself_and_shows_keys_that_it_has(instance: Inst
     instance.route(4, 0, 0, instance.nexthop(1, "gateway", iface=1, via="192.0.2.2", neigh=3))
     instance.rows(instance.stats, "port_state", "port_state_row")[0].name = b"p1"
     instance.rows(instance.stats, "ring", "ring_row")[0].name = b"captures"
-    extra = {"route get": "route get 192.0.2.2"}
+    instance.rows(instance.stats, "stage", "stage_row")[0].name = b"ip_filter"
+    instance.rows(instance.stats, "plugin", "plugin_row")[0].name = b"marker"
+    extra = {"route get": "route get 192.0.2.2", "stages": "stages --all"}
     for name, command in commands().items():
         assert command.help
         if name in ("refused", "status") or command.follow:

@@ -125,6 +125,62 @@ def test_rings_show_their_filling(instance: Instance) -> None:
     ]  # fmt: skip
 
 
+# --- stages and plugins
+
+
+def test_stages_shows_where_each_one_is_on(instance: Instance) -> None:
+    assert "Nobody works" in run(["--instance", "test", "stages"])
+    rows = instance.rows(instance.stats, "stage", "stage_row")
+    for number, name in enumerate((b"ingress_qos", b"ip_filter", b"ip6_filter", b"egress_qos")):
+        rows[number].name, rows[number].text = name, b"about it"
+    rows[1].registered, rows[3].everywhere = 2, 1
+    instance.rows(instance.config, "iface", "iface_row")[1].stages = 0b10
+    instance.rows(instance.config, "vrf", "vrf_row")[7].stages = 0b110
+    shown = json.loads(run(["--instance", "test", "-j", "stages"]))
+    assert shown == [
+        {
+            "stage": "ip_filter", "text": "about it", "registered": 2, "everywhere": False,
+            "interfaces": ["p1"], "vrfs": [7],
+        },
+        {
+            "stage": "ip6_filter", "text": "about it", "registered": 0, "everywhere": False,
+            "interfaces": [], "vrfs": [7],
+        },
+        {
+            "stage": "egress_qos", "text": "about it", "registered": 0, "everywhere": True,
+            "interfaces": [], "vrfs": [],
+        },
+    ]  # fmt: skip
+    assert len(json.loads(run(["--instance", "test", "-j", "stages", "--all"]))) == 4
+
+
+def test_plugins_shows_the_counters_of_each(instance: Instance) -> None:
+    assert "No plugin" in run(["--instance", "test", "plugins"])
+    rows = instance.rows(instance.stats, "plugin", "plugin_row")
+    for number, name in enumerate((b"mark", b"marker")):
+        rows[number].name, rows[number].version = name, b"1.0"
+        rows[number].joined, rows[number].path = b"ip_input ip_filter", b"/x.so"
+    instance.reason(0, "marker_other", 0, {0: 9})
+    reasons = instance.rows(instance.stats, "reason", "reason_row")
+    for number, (name, kind) in enumerate({"mark_drop": 0, "marker_rule1": 2}.items(), 1):
+        instance.reason(number, name, kind, {0: 3, 5: number})
+        reasons[number].plugin = 1
+    first, second = json.loads(run(["--instance", "test", "-j", "plugins"]))
+    assert first["joined"] == ["ip_input", "ip_filter"]
+    assert first["counters"] == [
+        {"counter": "drop", "kind": "drop", "count": 4, "text": "about mark_drop"}
+    ]
+    assert second["counters"] == [
+        {"counter": "rule1", "kind": "counter", "count": 5, "text": "about marker_rule1"}
+    ]
+    assert "marker rule1: 5 about marker_rule1" in run(["--instance", "test", "plugins"])
+    # Neither among drops nor exceptions.
+    assert [r["reason"] for r in json.loads(run(["--instance", "test", "-j", "drops"]))] == [
+        "marker_other",
+        "mark_drop",
+    ]
+
+
 # --- filters
 
 
@@ -156,17 +212,20 @@ def test_records_become_packets_with_names_and_times(instance: Instance) -> None
     instance.neighbour(4, 2, "198.51.100.2", "02:00:00:00:02:02", bucket=9)
     instance.nexthop(2, "gateway", iface=2, via="198.51.100.2", neigh=4)
     instance.reason(3, "ip_ttl", 1, {})
+    stage = instance.rows(instance.stats, "stage", "stage_row")[1]
+    stage.name, stage.text = b"ip_mss", b"TCP MSS clamp"
     seen = View("test")
     ring = Ring(seen.stats.rows("trace", "struct trace_row"), 0)
     collector = Collector(Names(seen), 5, 1_000_000)
     put(instance, 0, 1, lib.TRACE_RECEIVED, port=0, data=PACKET)
     put(instance, 0, 2, lib.TRACE_IFACE, row=1)
     put(instance, 0, 3, lib.TRACE_NEXTHOP, row=2)
-    put(instance, 0, 4, lib.TRACE_NEIGH, row=4)
-    put(instance, 0, 5, lib.TRACE_SENT, port=1, data=PACKET)
-    put(instance, 0, 6, lib.TRACE_RECEIVED, packet=2, port=1, data=PACKET)
-    put(instance, 0, 7, lib.TRACE_TO_LINUX, packet=2, port=1, reason=3)
-    put(instance, 0, 8, lib.TRACE_RECEIVED, session=6, data=PACKET)
+    put(instance, 0, 4, lib.TRACE_STAGE, row=1)
+    put(instance, 0, 5, lib.TRACE_NEIGH, row=4)
+    put(instance, 0, 6, lib.TRACE_SENT, port=1, data=PACKET)
+    put(instance, 0, 7, lib.TRACE_RECEIVED, packet=2, port=1, data=PACKET)
+    put(instance, 0, 8, lib.TRACE_TO_LINUX, packet=2, port=1, reason=3)
+    put(instance, 0, 9, lib.TRACE_RECEIVED, session=6, data=PACKET)
     packets = [
         packet
         for record, _ in ring.read()
@@ -184,10 +243,13 @@ def test_records_become_packets_with_names_and_times(instance: Instance) -> None
         {"step": "interface", "us": 1000.0, "interface": "p1"},
         {"step": "route", "us": 2000.0, "type": "gateway", "via": "198.51.100.2", "interface": "p2"},
         {
-            "step": "neighbour", "us": 3000.0, "address": "198.51.100.2",
+            "step": "stage", "us": 3000.0, "stage": "ip_mss", "text": "TCP MSS clamp",
+        },
+        {
+            "step": "neighbour", "us": 4000.0, "address": "198.51.100.2",
             "mac": "02:00:00:00:02:02", "interface": "p2",
         },
-        {"step": "sent", "us": 4000.0, "port": "p2", "length": len(PACKET), "data": PACKET.hex()},
+        {"step": "sent", "us": 5000.0, "port": "p2", "length": len(PACKET), "data": PACKET.hex()},
     ]  # fmt: skip
     steps = second["steps"]
     assert isinstance(steps, list)
@@ -196,6 +258,7 @@ def test_records_become_packets_with_names_and_times(instance: Instance) -> None
     }  # fmt: skip
     text = shown(first)
     assert "route gateway via 198.51.100.2 on p2" in text
+    assert "stage ip_mss (TCP MSS clamp)" in text
     assert "ip_ttl (about ip_ttl)" in shown(second)
 
 

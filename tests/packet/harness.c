@@ -16,6 +16,8 @@
  *   'X' {u32 n}                       likewise the ports' transmit rings
  *   'C' {u64 ports}                   captures on these ports (bit a port): copies are verdicts too
  *   'T' {struct trace_request}        arms a trace; count 0: none
+ *   'W' {}                            one loop of the worker without packets: poll functions are called: verdicts
+ *   'S' {u32 iface, u8 stage, u8 on}  enables a stage as a feature's apply would: for an interface's row, 0: for VRF 0
  *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
  *
  *   packets:  u16 n, then each: u16 segments, u16 length of each, bytes of all
@@ -34,8 +36,11 @@
 #include <rte_mbuf.h>
 
 #include "fastpath/fp.h"
+#include "fastpath/plugins.h"
 #include "fastpath/queues.h"
 #include "fastpath/watch.h"
+#include "features/iface/iface.h"
+#include "features/vrf/vrf.h"
 #include "fpmd/dispatch.h"
 #include "lib/settings.h"
 
@@ -231,6 +236,32 @@ static void burst(struct request *r, bool from_linux)
 	memcpy(answer.data, &n_verdicts, 2);
 }
 
+static void poll_once(void)
+{
+	uint16_t zero = 0;
+
+	add(&answer, &zero, 2);
+	n_verdicts = 0;
+	quiesce_point(worker.row);
+	if (worker.polls)
+		fp_poll(&worker);
+	fp_flush(&worker);
+	memcpy(answer.data, &n_verdicts, 2);
+}
+
+static void enable_stage(struct request *r)
+{
+	uint32_t iface = take32(r);
+	uint8_t stage = *take(r, 1), on = *take(r, 1);
+
+	if (stage >= FP_STAGES)
+		die("no such stage");
+	if (iface)
+		iface_enable_stage(iface, stage, on);
+	else
+		vrf_enable_stage(0, stage, on);
+}
+
 static void limit(struct request *r)
 {
 	struct fp_exception_rates rates;
@@ -398,6 +429,12 @@ static void handle(uint8_t op, struct request *r)
 	case 'T':
 		arm(r);
 		break;
+	case 'W':
+		poll_once();
+		break;
+	case 'S':
+		enable_stage(r);
+		break;
 	case 'U':
 		used = rte_mempool_in_use_count(pool);
 		add(&answer, &used, 4);
@@ -456,7 +493,7 @@ static void start_eal(void)
 static void start_tables(const char *dir, struct settings *settings, struct shm *stats)
 {
 	struct shm_table_desc tables[SHM_MAX_TABLES];
-	struct err err = {0};
+	struct err err = {0}, refused[PLUGINS_MAX];
 	char path[256];
 	unsigned n;
 
@@ -473,7 +510,9 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 	fpm.workers = shm_rows(stats, "worker");
 	if (dispatch_init(&dispatch, &fpm, fpm_parts, n_features, &err))
 		die(err.text);
-	if (fp_init(&err) || fp_attach(&fpm.config, stats, &err))
+	if (plugins_load(settings->plugins, refused))
+		die(refused[0].text);
+	if (fp_init(&err) || plugins_start(&err) || fp_attach(&fpm.config, stats, &err))
 		die(err.text);
 	fp_worker_init(&worker, 0, stats);
 	quiesce_online(worker.row);

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -328,12 +328,10 @@ class Router:
         return int(found.used)
 
     def read_reasons(self) -> list[str]:
-        """Names of the reasons, by number."""
+        """Names of the reasons, by number; those of plugins stand behind lib.N_REASONS."""
         rows = self.rows("reason", "reason_row")
-        names = []
-        for i in range(lib.N_REASONS):
-            names.append(ffi.string(rows[i].name).decode())
-        return names
+        names = (ffi.string(rows[i].name).decode() for i in range(lib.REASONS_MAX))
+        return list(takewhile(bool, names))
 
     def counters(self) -> Counter[str]:
         """The counter of each reason that was ever met."""
@@ -568,6 +566,21 @@ class Router:
             key=lambda row: int(row.serial),
         )
         return [list(group) for _, group in groupby(found, key=lambda row: int(row.packet))]
+
+    def stage(self, name: str) -> int:
+        """A stage's number."""
+        rows = self.rows("stage", "stage_row")
+        return next(i for i in range(lib.STAGES_MAX) if ffi.string(rows[i].name).decode() == name)
+
+    def enable_stage(self, name: str, link: Link | None = None, *, on: bool = True) -> None:
+        """As a feature's apply would: for packets of an interface, or of VRF 0."""
+        row = self.iface_row(link.ifindex) if link else 0
+        assert row or not link
+        self.process.ask(b"S", struct.pack("=IBB", row, self.stage(name), on))
+
+    def poll(self) -> list[Out]:
+        """One loop of the worker without packets; what came out."""
+        return verdicts(self.process.ask(b"W"))
 
     def buffers_in_use(self) -> int:
         """Packet buffers that nobody freed."""

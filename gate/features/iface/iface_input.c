@@ -376,6 +376,26 @@ static void resumed(struct fp_worker *w, uint32_t iface, uint64_t exceptions,
 	s->rx_dropped += drops;
 }
 
+void fp_plugin_iface(uint32_t iface, struct fp_plugin_iface *ret)
+{
+	const struct iface_row *row = &iface_rows[iface];
+
+	*ret = (struct fp_plugin_iface){.ifindex = row->ifindex, .vrf = row->vrf, .mtu = row->mtu};
+	memcpy(ret->mac, row->mac, sizeof(ret->mac));
+	memcpy(ret->name, row->name, sizeof(ret->name));
+}
+
+bool fp_plugin_decapsulate(struct rte_mbuf *m, uint16_t len)
+{
+	return iface_decapsulate(m, len);
+}
+
+void fp_plugin_receive(struct fp_worker *w, uint32_t iface, uint16_t ethertype,
+		       struct rte_mbuf **pkts, uint16_t n)
+{
+	iface_receive(w, iface, ethertype, pkts, n);
+}
+
 static int init(struct err *err)
 {
 	fp_hooks.ether_input = ether_input;

@@ -369,6 +369,11 @@ static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts
 	forward_burst(w, iface, forward, n, &family);
 }
 
+fp_iface_fn *fp_hook_ip_input(fp_iface_fn *hook)
+{
+	return fp_hook_ethertype(RTE_ETHER_TYPE_IPV4, "ip_input", hook);
+}
+
 static void send_ip(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n)
 {
 	fp_if_output(w, iface, RTE_BE16(RTE_ETHER_TYPE_IPV4), pkts, n);

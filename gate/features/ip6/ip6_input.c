@@ -228,6 +228,11 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 	forward_burst(w, iface, forward, n, &family);
 }
 
+fp_iface_fn *fp_hook_ip6_input(fp_iface_fn *hook)
+{
+	return fp_hook_ethertype(RTE_ETHER_TYPE_IPV6, "ip6_input", hook);
+}
+
 static void send_ip(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n)
 {
 	fp_if_output(w, iface, RTE_BE16(RTE_ETHER_TYPE_IPV6), pkts, n);
