@@ -162,8 +162,8 @@ def test_plugins_shows_the_counters_of_each(instance: Instance) -> None:
         rows[number].joined, rows[number].path = b"ip_input ip_filter", b"/x.so"
     instance.reason(0, "marker_other", 0, {0: 9})
     reasons = instance.rows(instance.stats, "reason", "reason_row")
-    for number, (name, kind) in enumerate({"mark_drop": 0, "marker_rule1": 2}.items(), 1):
-        instance.reason(number, name, kind, {0: 3, 5: number})
+    for number, (counter, kind) in enumerate({"mark_drop": 0, "marker_rule1": 2}.items(), 1):
+        instance.reason(number, counter, kind, {0: 3, 5: number})
         reasons[number].plugin = 1
     first, second = json.loads(run(["--instance", "test", "-j", "plugins"]))
     assert first["joined"] == ["ip_input", "ip_filter"]

@@ -3,7 +3,7 @@
  * and put right again after the clock has stopped. For looking at a change by itself; what users get is measured by
  * tests/bench with drivers.
  *
- *   packet_cycles DIR [BURST]      tables in DIR (removed by the caller) */
+ *   packet_cycles DIR [BURST [PLUGINS]]   tables in DIR (removed by the caller); with plugins, as FP_PLUGINS names them */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include <rte_ip.h>
 
 #include "fastpath/fp.h"
+#include "fastpath/plugins.h"
 #include "features/iface/fpc_iface.h"
 #include "features/neigh/fpc_neigh.h"
 #include "features/port/fpc_port.h"
@@ -185,12 +186,14 @@ int main(int argc, char **argv)
 	static struct settings settings;
 	static struct shm stats;
 	struct rte_mempool *pool;
-	struct err err = {0};
+	struct err err = {0}, refused[PLUGINS_MAX];
 	unsigned burst = argc > 2 ? (unsigned)atoi(argv[2]) : 32;
 	char path[256];
 
 	if (argc < 2 || !burst || burst > FP_BURST || PACKETS % burst)
-		die("usage: packet_cycles DIR [BURST]");
+		die("usage: packet_cycles DIR [BURST [PLUGINS]]");
+	if (argc > 3 && plugins_load(argv[3], refused))
+		die(refused[0].text);
 	if (rte_eal_init(sizeof(eal) / sizeof(*eal), eal) < 0)
 		die("DPDK doesn't start");
 	pool = rte_pktmbuf_pool_create("packets", 1023, 256, 0, FP_HEADROOM + 256, SOCKET_ID_ANY);
@@ -205,7 +208,7 @@ int main(int argc, char **argv)
 	if (shm_create(&stats, path, tables, feature_stats_tables(tables, &settings), &err))
 		die(err.text);
 	if (objects_init(&objects, &fpm, fpm_parts, n_features, &err) || fp_init(&err) ||
-	    fp_attach(&fpm.config, &stats, &err))
+	    plugins_start(&err) || fp_attach(&fpm.config, &stats, &err))
 		die(err.text);
 	fp_worker_init(&worker, 0, &stats);
 	fp_edges = (struct fp_edges){.port_tx = port_tx, .to_linux = to_linux};

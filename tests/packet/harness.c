@@ -18,6 +18,8 @@
  *   'T' {struct trace_request}        arms a trace; count 0: none
  *   'W' {}                            one loop of the worker without packets: poll functions are called: verdicts
  *   'S' {u32 iface, u8 stage, u8 on}  enables a stage as a feature's apply would: for an interface's row, 0: for VRF 0
+ *   'Y' {u32 iface}                   makes the interface in this row one of a type of our own: what leaves there is a verdict,
+ *                                     'S' on port TUNNEL_PORT, data at the layer 3 header behind the neighbour's row (u32)
  *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
  *
  *   packets:  u16 n, then each: u16 segments, u16 length of each, bytes of all
@@ -48,6 +50,8 @@
 #define SEGMENT_MAX 2048
 #define REQUEST_MAX (8U << 20)
 #define POISON	    0xa5
+#define TUNNEL_PORT (FP_PORTS_MAX - 1)
+#define TUNNEL_TYPE (IFACE_TYPES - 1)
 
 struct buffer {
 	uint8_t *data;
@@ -262,6 +266,24 @@ static void enable_stage(struct request *r)
 		vrf_enable_stage(0, stage, on);
 }
 
+/* An output function as a tunnel would have one. */
+static void tunnel_output(struct fp_worker *w, uint32_t iface, uint16_t ethertype,
+			  struct fp_send *pkts, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		memcpy(rte_pktmbuf_prepend(pkts[i].m, 4), &pkts[i].neigh, 4);
+		fp_port_send(w, TUNNEL_PORT, pkts[i].m);
+	}
+}
+
+static void make_tunnel(struct request *r)
+{
+	struct iface_row *row = (struct iface_row *)iface_get(take32(r));
+
+	fp_outputs[TUNNEL_TYPE] = tunnel_output;
+	row->type = TUNNEL_TYPE;
+}
+
 static void limit(struct request *r)
 {
 	struct fp_exception_rates rates;
@@ -434,6 +456,9 @@ static void handle(uint8_t op, struct request *r)
 		break;
 	case 'S':
 		enable_stage(r);
+		break;
+	case 'Y':
+		make_tunnel(r);
 		break;
 	case 'U':
 		used = rte_mempool_in_use_count(pool);

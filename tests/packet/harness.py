@@ -43,6 +43,7 @@ RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT, RTN_THROW = 6, 7, 8, 9
 MAIN, LOCAL = 254, 255
 NUD_REACHABLE = 2
 UNLIMITED = 0xFFFFFFFF
+TUNNEL_PORT = 63
 FAST = 100_000_000  # packets a second: faster than tests are
 CLASSES = ("control", "local", "forwarded")
 PEER_CMGRD, PEER_RTE, PEER_VIEWER = 0, 1, 2
@@ -577,6 +578,10 @@ class Router:
         row = self.iface_row(link.ifindex) if link else 0
         assert row or not link
         self.process.ask(b"S", struct.pack("=IBB", row, self.stage(name), on))
+
+    def make_tunnel(self, link: Link) -> None:
+        """Packets that leave there come out on port TUNNEL_PORT, behind the row of their neighbour."""
+        self.process.ask(b"Y", struct.pack("=I", self.iface_row(link.ifindex)))
 
     def poll(self) -> list[Out]:
         """One loop of the worker without packets; what came out."""

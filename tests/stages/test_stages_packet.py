@@ -11,7 +11,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from tests.packet.harness import HarnessDiedError, Port, Router, Verdict
+from tests.packet.harness import TUNNEL_PORT, HarnessDiedError, Port, Router, Verdict
 from tests.stages.conftest import PROBE, Net, probed
 
 pytestmark = pytest.mark.packet
@@ -213,14 +213,38 @@ def test_without_a_next_hop_it_is_looked_up_again() -> None:
         assert net.lan.receives(frame(udp())) == sent(net.wan, udp(), "probe_at_ip_mss")
 
 
-def test_own_packets_keep_their_ttl_and_are_dropped_where_others_go_to_linux() -> None:
-    with probed("at=ip_mss:own") as net:
+def test_packets_leave_by_the_output_function_of_the_interfaces_type(net: Net) -> None:
+    """Such interfaces may need no neighbour: 0. The short way goes on beside it."""
+    tunnel = net.router.link("tun0", ifindex=30, mtu=1400)
+    net.router.route("203.0.113.0/24", dev=tunnel)
+    net.router.route("2001:db8:3::/64", dev=tunnel)
+    packets = [udp(dst="203.0.113.1", id=i) if i % 2 else udp(id=i) for i in range(10)]
+    for packet in packets[1::2]:
+        before = frame(packet)
+        assert net.lan.receives(before) == net.lan.to_linux("ip_output_linux", before)
+    net.router.make_tunnel(tunnel)
+    out = net.router.burst(net.lan.number, [frame(p) for p in packets])
+    assert [o.frame for o in out if o.port == net.wan.number] == [
+        forwarded(p) for p in packets[::2]
+    ]
+    assert [o.frame for o in out if o.port == TUNNEL_PORT] == [
+        bytes(4) + forwarded(p)[14:] for p in packets[1::2]
+    ]
+    (out6,) = net.router.burst(net.lan.number, [frame(udp6(dst="2001:db8:3::1"))])
+    assert out6.frame == bytes(4) + forwarded(udp6(dst="2001:db8:3::1"))[14:]
+    large = frame(udp(dst="203.0.113.1", size=1401))
+    assert net.lan.receives(large) == net.lan.to_linux("ip_mtu", large)
+
+
+@pytest.mark.parametrize("stage", ["ip_nat", "ip_mss"])
+def test_own_packets_keep_their_ttl_and_are_dropped_where_others_go_to_linux(stage: str) -> None:
+    with probed(f"at={stage}:own") as net:
         verdict = net.lan.receives(frame(udp(ttl=9)))
         assert verdict.frame == forwarded(udp(ttl=10))
         net.router.route("203.0.113.0/24", via="198.51.100.99", dev=net.wan)
         verdict = net.lan.receives(frame(udp(dst="203.0.113.1")))
         assert verdict.kind == "dropped"
-        assert set(verdict.reason.split(" and ")) == {"own", "probe_at_ip_mss"}
+        assert set(verdict.reason.split(" and ")) == {"own", f"probe_at_{stage}"}
 
 
 def test_only_what_is_too_large_meets_fragmentation() -> None:

@@ -321,6 +321,10 @@ static uint64_t stages_in(uint32_t iface, uint32_t vrf)
 static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
 {
 	fp_run_stages(w, stages_in(b->iface, b->vrf) & allowed, b);
+	if (b->flags & FP_BURST_OWN) {
+		forward_leg(w, b, &family, ~0ULL);
+		return;
+	}
 	route(w, b);
 }
 

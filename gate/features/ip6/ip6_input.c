@@ -120,8 +120,8 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 }
 
 /* mtrie6_lookup over a burst, a level at a time, for those that have one more. */
-static inline void lookup(uint32_t vrf, struct fp_packet *pkts, const uint8_t *const *dst,
-			  uint16_t n)
+static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts,
+				       const uint8_t *const *dst, uint16_t n)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf].entry;
 	const struct mtrie_block_row *blocks = mtrie6_blocks;
@@ -170,6 +170,10 @@ static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, ui
 	uint32_t chosen[FP_BURST];
 
 	fp_run_stages(w, stages_in(b->iface, b->vrf) & allowed, b);
+	if (b->flags & FP_BURST_OWN) {
+		forward_leg(w, b, &family, ~0ULL);
+		return;
+	}
 	for (uint16_t i = 0; i < b->n; i++) {
 		dst[i] = rte_pktmbuf_mtod(b->pkts[i].m, const struct header *)->dst;
 		chosen[i] = b->pkts[i].nexthop;

@@ -4,10 +4,10 @@
 
 #define FRAGMENTS(f) (1ULL << (f)->fragmentation)
 
-uint32_t forward_choose(uint32_t iface, const struct rte_mbuf *m, uint32_t row,
+uint32_t forward_choose(uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
 			const struct forward_family *f)
 {
-	uint32_t flags = vrf_rows[iface_rows[iface].vrf].flags;
+	uint32_t flags = vrf_rows[vrf].flags;
 	uint32_t hash;
 
 	if (f->family == AF_INET) {
@@ -81,7 +81,7 @@ static void resolve(const struct fp_burst *b, struct fp_packet *p, const struct 
 	if (!p->nexthop)
 		p->nexthop = f->lookup(b->vrf, p->m);
 	if (nexthop_rows[p->nexthop].type == NEXTHOP_GROUP)
-		p->nexthop = forward_choose(b->iface, p->m, p->nexthop, f);
+		p->nexthop = forward_choose(b->vrf, p->m, p->nexthop, f);
 }
 
 /* Cuts off what lies behind the packet. False: not possible, and @p is ended. */

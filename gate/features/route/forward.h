@@ -32,8 +32,8 @@ struct forward_family {
 #define SHORT_FLAGS   (OUTPUT_FLAGS | IFACE_STAGES_OUT)
 #define OUTPUT_WANTED (FPC_IFACE_UP | FPC_IFACE_RUNNING)
 
-/* The row for a packet of the group that @row names; @row itself where only Linux knows how to choose. */
-uint32_t forward_choose(uint32_t iface, const struct rte_mbuf *m, uint32_t row,
+/* The row for a packet of VRF @vrf of the group that @row names; @row itself where only Linux knows how to choose. */
+uint32_t forward_choose(uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
 			const struct forward_family *f);
 
 /* The legs OUT and LOCAL, for packets that don't go the short way: all that have to pass stages (@allowed: those among these),
@@ -101,7 +101,8 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 
 		if (unlikely(!forward_usable(nexthop, iface, pkts[i].len))) {
 			if (nexthop->type == NEXTHOP_GROUP) {
-				pkts[i].nexthop = forward_choose(iface, m, pkts[i].nexthop, f);
+				pkts[i].nexthop =
+					forward_choose(ifaces[iface].vrf, m, pkts[i].nexthop, f);
 				nexthop = &nexthops[pkts[i].nexthop];
 			}
 			if (!forward_usable(nexthop, iface, pkts[i].len)) {
