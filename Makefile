@@ -22,7 +22,7 @@ help: ## this list
 run: image ## build the appliance, boot it between two Linux hosts, send traffic, show what happened; KEEP=1 leaves it up
 	@$(ENTER) python3 -m lab run $(if $(KEEP),--keep)
 
-test: build ## all tests; LEVEL=unit|packet|golden|functional|vm, FEATURE=ip and so on select; VM=0 leaves out the VM
+test: build ## all tests; LEVEL=unit|packet|golden|functional|vm, FEATURE=ip and so on select; VM=0 leaves out the VM; DIFF_PACKETS=2000 against Linux
 	@if [ "$(VM)" != 0 ] && [[ " all vm " == *" $(LEVEL) "* ]]; then $(MAKE) image; fi
 	@$(ENTER) python3 tests/run.py --level "$(LEVEL)" --feature "$(FEATURE)" --vm "$(VM)"
 

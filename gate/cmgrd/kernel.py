@@ -124,13 +124,46 @@ class Multipath:
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtu:
+    """net.ipv4.ip_forward_use_pmtu: whether forwarded packets go by what Linux has learned of a path."""
+
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
-    """NFT_MSG_NEWCHAIN. `family`: NFPROTO_*; `hook`: of the netfilter core, -1 if none leads to the chain."""
+    """NFT_MSG_NEWCHAIN. `family`: NFPROTO_*; `hook`: of the netfilter core, -1 if none leads to the chain; `accepts`:
+    packets that no rule decides about pass.
+    """
 
     family: int
     table: str
     name: str
     hook: int
+    accepts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """Lowers the maximum segment size of TCP packets with (flags & mask) == value, between these interfaces ("": any):
+    to `size`, or where that is 0 to what the routes' MTU lets through.
+    """
+
+    mask: int
+    value: int
+    input: str
+    output: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRule:
+    """NFT_MSG_NEWRULE, in a chain of nftables. `clamp` None: what it does isn't known to the fast path."""
+
+    family: int
+    table: str
+    chain: str
+    clamp: Clamp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +224,7 @@ class Route:
     nexthops: tuple[NextHop, ...]
     unknown: str
     rest: bytes
+    mtu: int = 0  # 0: that of the interface
 
 
 Object = (
@@ -200,7 +234,9 @@ Object = (
     | Qdisc
     | Rule
     | Multipath
+    | PathMtu
     | Chain
+    | ChainRule
     | Policy
     | Neigh
     | NextHopObject

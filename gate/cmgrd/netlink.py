@@ -78,7 +78,8 @@ REQUESTS: dict[Family, tuple[Request, ...]] = {
     Family.NEIGH: ((NETLINK_ROUTE, 30, bytes(12)),),
     Family.ROUTE4: ((NETLINK_ROUTE, 26, struct.pack("=B11x", AF_INET)),),
     Family.ROUTE6: ((NETLINK_ROUTE, 26, struct.pack("=B11x", AF_INET6)),),
-    Family.CHAIN: ((NETLINK_NETFILTER, 10 << 8 | 4, bytes(4)),),
+    # Chains, then their rules.
+    Family.CHAIN: tuple((NETLINK_NETFILTER, 10 << 8 | kind, bytes(4)) for kind in (4, 7)),
     Family.POLICY: ((NETLINK_XFRM, 0x15, bytes(64)),),
 }
 
@@ -231,4 +232,5 @@ async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], 
             setting("ipv4/fib_multipath_use_neigh"),
         )
         feed(wire.SETTINGS, 1, 0, data, 0, len(data))
+        feed(wire.SETTINGS, 2, 0, bytes((setting("ipv4/ip_forward_use_pmtu"),)), 0, 1)
     return complete

@@ -9,12 +9,14 @@ ten times as long. Tests hold the two against each other.
 import struct
 from collections.abc import Callable, Iterator
 
+from sluice.cmgrd import nft
 from sluice.cmgrd.kernel import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
     Address,
     Chain,
+    ChainRule,
     Change,
     Family,
     Link,
@@ -25,6 +27,7 @@ from sluice.cmgrd.kernel import (
     NextHop,
     NextHopObject,
     Object,
+    PathMtu,
     Policy,
     Qdisc,
     Route,
@@ -337,11 +340,14 @@ def route(data: bytes, at: int, end: int) -> Object:
         unknown.append("type of service")
     if src_len:
         unknown.append("source prefix")
+    mtu = 0
     if RTA_METRICS in a:
         metrics = nested(a[RTA_METRICS])
         # All the others are for packets that Linux itself sends.
-        if RTAX_MTU in metrics:
-            unknown.append("MTU")
+        mtu = number(metrics.get(RTAX_MTU))
+        # Locked, it depends on what Linux has learned of the path.
+        if number(metrics.get(RTAX_LOCK)) & 1 << RTAX_MTU:
+            unknown.append("locked MTU")
         if max(metrics, default=0) > RTAX_MAX_KNOWN:
             unknown.append("metrics")
     if RTA_MULTIPATH in a:
@@ -371,6 +377,7 @@ def route(data: bytes, at: int, end: int) -> Object:
         nexthops=hops,
         unknown=", ".join(unknown),
         rest=rest,
+        mtu=mtu,
     )
 
 
@@ -386,6 +393,7 @@ def nexthop_object(data: bytes, at: int, end: int) -> Object:
 # --- netfilter, IPsec
 
 NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_HOOK_HOOKNUM = 1, 3, 4, 1
+NFTA_CHAIN_POLICY, NF_ACCEPT = 5, 1
 
 
 def chain(data: bytes, at: int, end: int) -> Object:
@@ -397,7 +405,43 @@ def chain(data: bytes, at: int, end: int) -> Object:
         if len(value) != 4:
             raise MalformedError("a chain's hook without number")
         hook = BE32.unpack(value)[0]
-    return Chain(family, text(a.get(NFTA_CHAIN_TABLE)), text(a.get(NFTA_CHAIN_NAME)), hook)
+    return Chain(
+        family=family,
+        table=text(a.get(NFTA_CHAIN_TABLE)),
+        name=text(a.get(NFTA_CHAIN_NAME)),
+        hook=hook,
+        accepts=a.get(NFTA_CHAIN_POLICY) == BE32.pack(NF_ACCEPT),
+    )
+
+
+NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS = 1, 2, 4
+NFTA_LIST_ELEM, NFTA_EXPR_NAME, NFTA_EXPR_DATA = 1, 1, 2
+
+
+def expressions(data: bytes) -> list[nft.Expression]:
+    """A rule's, in order."""
+    found = []
+    at = 0
+    while len(data) - at >= NLA.size:
+        length, kind = NLA.unpack_from(data, at)
+        if not NLA.size <= length <= len(data) - at or kind & NLA_TYPE_MASK != NFTA_LIST_ELEM:
+            raise MalformedError(f"an expression of {length} bytes, {len(data) - at} there")
+        a = nested(data[at + NLA.size : at + length])
+        content = nested(a.get(NFTA_EXPR_DATA, b""))
+        found.append((text(a.get(NFTA_EXPR_NAME)), tuple(sorted(content.items()))))
+        at += (length + 3) & ~3
+    return found
+
+
+def chain_rule(data: bytes, at: int, end: int) -> Object:
+    family, _, _ = head(NFGEN, data, at, end)
+    a = attributes(data, at + NFGEN.size, end)
+    return ChainRule(
+        family=family,
+        table=text(a.get(NFTA_RULE_TABLE)),
+        chain=text(a.get(NFTA_RULE_CHAIN)),
+        clamp=nft.clamp(expressions(a.get(NFTA_RULE_EXPRESSIONS, b""))),
+    )
 
 
 # struct xfrm_userpolicy_info: selector (56 bytes, its family at 40), lifetimes (64 and 32), priority, index, dir.
@@ -414,7 +458,7 @@ def policy(data: bytes, at: int, end: int) -> Object:
     )
 
 
-# Not Netlink: settings that netlink.py reads from /proc/sys with the rules, one message.
+# Not Netlink: settings that netlink.py reads from /proc/sys with the rules, a message each.
 SETTINGS = 255
 MULTIPATH = struct.Struct("=BBB")
 
@@ -424,6 +468,12 @@ def multipath_settings(data: bytes, at: int, end: int) -> Object:
         raise MalformedError(f"{end - at} bytes, it takes {MULTIPATH.size}")
     policy4, policy6, use_neigh = MULTIPATH.unpack_from(data, at)
     return Multipath(policy4, policy6, bool(use_neigh))
+
+
+def forward_settings(data: bytes, at: int, end: int) -> Object:
+    if end - at != 1:
+        raise MalformedError(f"{end - at} bytes, it takes 1")
+    return PathMtu(bool(data[at]))
 
 
 class IgnoredError(Exception):
@@ -450,6 +500,7 @@ TYPES: dict[tuple[int, int], tuple[str, Family | None, Change, Decoder]] = {
     (NETLINK_ROUTE, 32): ("RTM_NEWRULE", Family.RULE, NEW, rule),
     (NETLINK_ROUTE, 33): ("RTM_DELRULE", Family.RULE, DELETED, rule),
     (SETTINGS, 1): ("fib_multipath settings", Family.RULE, NEW, multipath_settings),
+    (SETTINGS, 2): ("ip_forward_use_pmtu", Family.RULE, NEW, forward_settings),
     (NETLINK_ROUTE, 36): ("RTM_NEWQDISC", Family.QDISC, NEW, qdisc),
     (NETLINK_ROUTE, 37): ("RTM_DELQDISC", Family.QDISC, DELETED, qdisc),
     (NETLINK_ROUTE, 80): ("RTM_NEWNETCONF", Family.NETCONF, NEW, netconf),
@@ -457,6 +508,7 @@ TYPES: dict[tuple[int, int], tuple[str, Family | None, Change, Decoder]] = {
     (NETLINK_ROUTE, 104): ("RTM_NEWNEXTHOP", Family.NEXTHOP, NEW, nexthop_object),
     (NETLINK_ROUTE, 105): ("RTM_DELNEXTHOP", Family.NEXTHOP, DELETED, nexthop_object),
     (NETLINK_NETFILTER, NFT | 3): ("NFT_MSG_NEWCHAIN", Family.CHAIN, NEW, chain),
+    (NETLINK_NETFILTER, NFT | 6): ("NFT_MSG_NEWRULE", Family.CHAIN, NEW, chain_rule),
     # A commit: the chains themselves are dumped, since a table takes its chains along.
     (NETLINK_NETFILTER, NFT | 15): ("NFT_MSG_NEWGEN", Family.CHAIN, NEW, something),
     (NETLINK_XFRM, 0x13): ("XFRM_MSG_NEWPOLICY", Family.POLICY, NEW, policy),

@@ -59,6 +59,7 @@ def test_interfaces_shows_links_with_their_flags_and_skips_free_rows(instance: I
         "kind": "",
         "mac": "00:00:00:00:00:00",
         "mtu": 1500,
+        "mtu6": 0,
         "up": True,
         "running": True,
         "forward4": True,
@@ -157,6 +158,7 @@ def test_route_get_names_the_neighbour_that_a_packet_would_go_to(instance: Insta
             "via": None,
             "interface": "p1",
             "share": None,
+            "mtu": None,
             "mac": MAC1,
         }
     ]
@@ -348,6 +350,7 @@ def test_every_command_explains_itself_and_shows_keys_that_it_has(instance: Inst
     instance.route(4, 0, 0, instance.nexthop(1, "gateway", iface=1, via="192.0.2.2", neigh=3))
     instance.rows(instance.stats, "port_state", "port_state_row")[0].name = b"p1"
     instance.rows(instance.stats, "ring", "ring_row")[0].name = b"captures"
+    instance.rows(instance.config, "mss", "mss_row")[1].clamp = 1400
     instance.rows(instance.stats, "stage", "stage_row")[0].name = b"ip_filter"
     instance.rows(instance.stats, "plugin", "plugin_row")[0].name = b"marker"
     extra = {"route get": "route get 192.0.2.2", "stages": "stages --all"}

@@ -34,6 +34,7 @@ from sluice.cmgrd.kernel import (
     Netconf,
     NextHop,
     Object,
+    PathMtu,
     Policy,
     Qdisc,
     Route,
@@ -54,6 +55,7 @@ FAMILIES: dict[type, Family] = {
     Rule: Family.RULE,
     Multipath: Family.RULE,
     Chain: Family.CHAIN,
+    PathMtu: Family.RULE,
     Policy: Family.POLICY,
     Neigh: Family.NEIGH,
 }
@@ -195,10 +197,12 @@ def test_a_link_whose_message_is_older_than_its_ipv6_side_is_looked_at_again() -
     assert only(core, "iface")["mtu"] == 1400
 
 
-def test_the_smaller_mtu_of_ipv6_counts() -> None:
+def test_ipv6_s_own_mtu_is_told_where_it_differs() -> None:
     core = settled()
     give(core, replace(LINK, mtu6=1280))
-    assert only(core, "iface")["mtu"] == 1280
+    assert (only(core, "iface")["mtu"], only(core, "iface")["mtu6"]) == (LINK.mtu, 1280)
+    give(core, replace(LINK, mtu6=LINK.mtu))
+    assert only(core, "iface")["mtu6"] == 0
 
 
 # --- neighbours
@@ -365,6 +369,27 @@ def hop(last: int, ifindex: int = 7, family: int = AF_INET, flags: int = 0) -> N
 def route(*hops: NextHop, family: int = AF_INET, metric: int = 0, rest: bytes = b"") -> Route:
     dst = bytes([203, 0, 113, 0]) if family == AF_INET else bytes.fromhex("20010db8") + bytes(12)
     return Route(family, 254, metric, dst, 24, 0, 1, 3, hops, "", rest)
+
+
+def test_a_route_s_mtu_is_told_and_those_of_joined_ones_are_linux_s() -> None:
+    core = settled()
+    give(core, replace(route(hop(2)), mtu=1400))
+    found = only(core, "route")
+    assert (found["mtu"], found["flags"]) == (1400, [])
+    give(core, replace(route(hop(2)), mtu=65535), flags=NLM_F_REPLACE)
+    assert only(core, "route")["flags"] == ["UNSUPPORTED"]
+    core = settled()
+    six = replace(route(hop(2, family=AF_INET6), hop(3, family=AF_INET6), family=AF_INET6), plen=32)
+    give(core, replace(six, mtu=1400))
+    assert only(core, "route")["flags"] == ["UNSUPPORTED"]
+
+
+def test_forwarding_by_learned_mtus_guards_ipv4() -> None:
+    core = settled()
+    dumped(core, Family.RULE, PathMtu(True))
+    assert only(core, "vrf")["flags"] == ["POLICY4"]
+    dumped(core, Family.RULE, PathMtu(False))
+    assert only(core, "vrf")["flags"] == []
 
 
 def gateways(core: Core) -> list[str]:

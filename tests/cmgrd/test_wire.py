@@ -189,7 +189,15 @@ DST, OIF = attribute(1, bytes([203, 0, 113, 0])), attribute(4, struct.pack("=I",
     [
         (attribute(77, b"abcd"), "attribute 77"),
         (attribute(22, b"") + attribute(21, b"\1\0"), "encapsulation, encapsulation"),
-        (attribute(8, attribute(wire.RTAX_MTU, struct.pack("=I", 1400))), "MTU"),
+        (attribute(8, attribute(wire.RTAX_MTU, struct.pack("=I", 1400))), ""),
+        (
+            attribute(
+                8,
+                attribute(wire.RTAX_LOCK, struct.pack("=I", 4))
+                + attribute(wire.RTAX_MTU, struct.pack("=I", 1400)),
+            ),
+            "locked MTU",
+        ),
         (attribute(8, attribute(40, bytes(4))), "metrics"),
         (attribute(8, attribute(8, struct.pack("=I", 1400))), ""),  # advertised MSS
         (attribute(11, bytes(4)), ""),  # realm

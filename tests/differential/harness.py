@@ -14,21 +14,27 @@ Linux asks for them and answers with ICMP errors.
 
 import collections
 import os
+import random
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.netns import ip_batch
-from tests.differential.generate import IPV4, IPV6, Made, World, frames, hexdump
+from lab.proc import wait_for
 from tests.lib.fastpath import Counters
 from tests.lib.frames import Wire, write_pcap
+from tests.lib.generate import IPV4, IPV6, Made, World, frames, hexdump
+from tests.lib.packets import udp_frame
 from tests.lib.rig import LEFT, NET4, NET6, RIGHT, SIDES, Driver, Rig, Side
 
 BATCH = 300
 MTU_RIGHT = 1400
+MTU = {LEFT: 1500, RIGHT: MTU_RIGHT}
+# Next hops of routes that have several; whom a packet takes may differ, so their MAC addresses end alike.
+NEXT_HOPS = {10: 3, 11: 1, 12: 2}  # by host number: the weight
 ODD4 = [
     "203.0.113.65",  # blackhole
     "203.0.113.129",  # unreachable
@@ -60,6 +66,15 @@ MARTIANS4 = [
     "0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "239.1.2.3", "240.0.0.1", "255.255.255.255", "192.0.2.1",
     "198.51.100.1", "192.0.2.255", "198.51.100.255", "192.0.2.0",
 ]  # fmt: skip
+STRAYS4 = [
+    "192.0.2.9", "198.51.100.9", "192.0.2.88", "203.0.113.2", "203.0.113.20", "203.0.113.50", "203.0.113.70",
+    "203.0.113.130", "203.0.113.200", "203.0.113.230", "100.64.3.3", "100.64.200.1", "198.18.3.3", "192.88.99.7",
+    "100.65.1.1",
+]  # fmt: skip
+STRAYS6 = [
+    "2001:db8:1::9", "2001:db8:2::9", "2001:db8:3::7", "2001:db8:3:4000::7", "2001:db8:3:8000::7", "2001:db8:64::7",
+    "2001:db8:18::7", "2001:db8:ffff::7", "2001:db8:65::7",
+]  # fmt: skip
 MARTIANS6 = [
     "::", "::1", "ff02::1", "ff0e::1", "fe80::1", "::ffff:192.0.2.2", "2001:db8:1::1", "2001:db8:2::1", "::192.0.2.2",
 ]  # fmt: skip
@@ -74,11 +89,12 @@ def world(side: Side) -> World:
     good4 = [f"{far4}.{n}" for n in NEIGHBOURS]
     good6 = [f"{far6}::{n:x}" for n in NEIGHBOURS]
     if side is LEFT:
-        good4 += ["203.0.113.1", "203.0.113.40"]
-        good6 += ["2001:db8:3::1", "2001:db8:3:1:2:3:4:5"]
+        # Behind a gateway, with an MTU of its own, behind one of several.
+        good4 += ["203.0.113.1", "203.0.113.40", *(f"203.0.113.{n}" for n in range(16, 22))]
+        good6 += ["2001:db8:3::1", "2001:db8:4::5", *(f"2001:db8:5::{n}" for n in range(6))]
     else:
-        good4 += ["100.64.1.1", "100.64.255.254"]
-        good6 += ["2001:db8:64::1"]
+        good4 += ["100.64.1.1", "100.64.255.254", *(f"100.65.1.{n}" for n in range(6))]
+        good6 += ["2001:db8:64::1", "2001:db8:66::1", *(f"2001:db8:65::{n}" for n in range(6))]
     return World(
         host_mac=side.host_mac,
         port_mac=side.port_mac,
@@ -95,7 +111,21 @@ def world(side: Side) -> World:
         good={IPV4: good4, IPV6: good6},
         odd={IPV4: ODD4, IPV6: ODD6},
         martians={IPV4: MARTIANS4, IPV6: MARTIANS6},
+        strays={IPV4: STRAYS4, IPV6: STRAYS6},
+        mtu=MTU[side],
+        far_mtu=MTU[other],
     )
+
+
+SPREAD = {
+    LEFT: ("100.65.0.0/16", "2001:db8:65::/48"),
+    RIGHT: ("203.0.113.16/28", "2001:db8:5::/48"),
+}
+
+
+def next_hop_mac(side: Side, number: int) -> str:
+    """Of one of several next hops."""
+    return f"{side.host_mac[:-2]}{0xA0 + number:x}"
 
 
 class DiffRig:
@@ -116,6 +146,9 @@ class DiffRig:
                 "right": self.stack.enter_context(Wire(self.rig.h2.namespace, "eth0")),
                 "side": self.stack.enter_context(Wire(self.rig.h1.namespace, "side")),
             }
+            if self.rig.on:
+                self.stir()
+                self.rig.note_buffers()
         except BaseException:
             self.stack.close()
             raise
@@ -123,6 +156,12 @@ class DiffRig:
 
     def __exit__(self, *exc: object) -> None:
         self.stack.close()
+
+    def stir(self) -> None:
+        """A packet through each port."""
+        for side, other in ((LEFT, RIGHT), (RIGHT, LEFT)):
+            one = udp_frame((side.host_mac, side.host4), (side.port_mac, other.host4), b"stir")
+            self.wires["left" if side is LEFT else "right"].send([one])
 
     def configure(self) -> None:
         rig = self.rig
@@ -161,6 +200,10 @@ class DiffRig:
             "route add unreachable 2001:db8:3:8000::/50",
             "route add prohibit 2001:db8:3:c000::/50",
             f"route add 2001:db8:64::/48 via {LEFT.host6}",
+            f"route add 203.0.113.32/27 via {RIGHT.host4} mtu 1000",
+            f"route add 100.64.128.0/17 via {LEFT.host4} mtu 600",
+            f"route add 2001:db8:4::/48 via {RIGHT.host6} mtu 1300",
+            f"route add 2001:db8:66::/48 via {LEFT.host6} mtu 1290",
             f"link set p2 mtu {MTU_RIGHT}",
         ]
         for side in SIDES:
@@ -168,12 +211,21 @@ class DiffRig:
             for n in NEIGHBOURS:
                 tail = f"lladdr {side.host_mac} dev {side.port} nud permanent"
                 lines += [f"neigh replace {four}.{n} {tail}", f"neigh replace {six}::{n:x} {tail}"]
+            hops4, hops6 = "", ""
+            for n, weight in NEXT_HOPS.items():
+                tail = f"lladdr {next_hop_mac(side, n)} dev {side.port} nud permanent"
+                lines += [f"neigh replace {four}.{n} {tail}", f"neigh replace {six}::{n:x} {tail}"]
+                hops4 += f" nexthop via {four}.{n} weight {weight}"
+                hops6 += f" nexthop via {six}::{n:x} weight {weight}"
+            prefix4, prefix6 = SPREAD[side]
+            lines += [f"route add {prefix4}{hops4}", f"route add {prefix6}{hops6}"]
         ip_batch(rig.router.namespace, lines)
         if rig.on:
             rig.wait_for_prefixes(
                 {
                     "203.0.113.64/26",
                     "100.64.0.0/16",
+                    *(prefix for side in SIDES for prefix in SPREAD[side]),
                     "2001:db8:64::/48",
                     "198.18.0.0/16",
                     NET4,
@@ -185,6 +237,40 @@ class DiffRig:
                 | {f"{s.host6.rpartition('::')[0]}::{n:x}" for s in SIDES for n in NEIGHBOURS}
             )
             rig.wait_for_mtu("p2", MTU_RIGHT)
+
+    def filter_sources(self, mode: int) -> None:
+        """The reverse path filter of both ports: 0 off, 1 strict, 2 loose."""
+        wanted = {0: set(), 1: {"rpf"}, 2: {"rpf_loose"}}[mode]
+        self.rig.router.sysctl(
+            {f"net.ipv4.conf.{side.port}.rp_filter": str(mode) for side in SIDES}
+        )
+        if self.rig.on:
+            wait_for(
+                lambda: all(
+                    set(row["flags"]) & {"rpf", "rpf_loose"} == wanted
+                    for row in self.rig.fast_path.table("interfaces")
+                    if row["name"] in {side.port for side in SIDES}
+                ),
+                "the filter in the fast path",
+                timeout=10,
+                interval=0.05,
+            )
+
+    def clamp(self, *rules: str) -> None:
+        """Have Linux lower TCP's maximum segment size by these nftables rules; without any, not any more."""
+        text = "table inet clamp; delete table inet clamp; "
+        if rules:
+            text += "table inet clamp { chain c { type filter hook forward priority mangle; policy accept; "
+            text += "; ".join(rules) + "; }; }"
+        self.rig.router.run("nft", text)
+        if self.rig.on:
+            wait_for(
+                lambda: self.rig.fast_path.used("mss") == 2 * len(rules)
+                and not self.rig.fast_path.guarded(),
+                "the MSS clamp in the fast path",
+                timeout=10,
+                interval=0.05,
+            )
 
     def outputs(
         self, made: Sequence[tuple[str, Made]], *, patience: float = 1.7
@@ -226,10 +312,12 @@ def background(frame: bytes) -> bool:
 
 
 def normal(frame: bytes) -> bytes:
-    """A frame without what may differ: padding to the minimum, and the ID Linux chooses for packets
-    of its own.
+    """A frame without what may differ: padding to the minimum, the ID Linux chooses for packets
+    of its own, and which of several next hops it takes.
     """
     made = bytearray(frame.ljust(60, b"\0"))
+    if made[5] >= 0xA0:
+        made[5] = 0xA0
     if (
         made[12:14] == b"\x08\0"
         and made[14] >> 4 == 4
@@ -294,7 +382,16 @@ class Outcome:
     heard: int
 
 
-def run(off: DiffRig, on: DiffRig, family: int, seed: int, count: int, evidence: Path) -> Outcome:
+def run(
+    off: DiffRig,
+    on: DiffRig,
+    family: int,
+    seed: int,
+    count: int,
+    evidence: Path,
+    *,
+    only: Collection[str] = (),
+) -> Outcome:
     """Compare `count` packets, half from each side. The first difference is narrowed down and
     raises AssertionError.
     """
@@ -302,7 +399,7 @@ def run(off: DiffRig, on: DiffRig, family: int, seed: int, count: int, evidence:
     heard = 0
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)
-        made = batch(family, seed, start, size)
+        made = batch(family, seed, start, size, only=only)
         linux, fast = off.outputs(made), on.outputs(made)
         heard += sum(map(len, linux.values()))
         difference = compare(linux, fast)
@@ -312,13 +409,47 @@ def run(off: DiffRig, on: DiffRig, family: int, seed: int, count: int, evidence:
                 f"family {family}, seed {seed}, packets {start} to {start + size - 1}:\n{difference}\n"
                 + narrowed(off, on, made)
             )
-    return Outcome(count, on.rig.fast_path.counters() - before, heard)
+    counters = on.rig.fast_path.counters() - before
+    on.rig.check_buffers(on.stir)
+    return Outcome(count, counters, heard)
 
 
-def batch(family: int, seed: int, start: int, size: int) -> list[tuple[str, Made]]:
+def spread(rig: DiffRig, family: int) -> dict[int, float]:
+    """By number of the next hop: its share of the flows to the right that have several. Two packets
+    of each flow must take the same.
+    """
+    chance = random.Random(family)
+    near, far = (
+        (LEFT.host4[:-1], "203.0.113.") if family == IPV4 else (LEFT.host6[:-1], "2001:db8:5::")
+    )
+    flows = [
+        (f"{near}{chance.randrange(2, 10)}", f"{far}{chance.randrange(16, 30)}") for _ in range(300)
+    ]
+    made = []
+    if family == IPV6:
+        flows = [(a, f"{b}:{chance.getrandbits(16):x}") for a, b in flows]
+    for number, (source, destination) in enumerate(flows):
+        one = udp_frame((LEFT.host_mac, source), (LEFT.port_mac, destination), b"x")
+        made += [("left", Made(number, one, "flow"))] * 2
+    before = rig.rig.fast_path.counters()
+    heard = rig.outputs(made, patience=0)["right"]
+    assert (rig.rig.fast_path.counters() - before).forwarded >= len(made)
+    at, size = (26, 8) if family == IPV4 else (22, 32)
+    taken: dict[bytes, set[int]] = collections.defaultdict(set)
+    for frame in heard:
+        taken[frame[at : at + size]].add(frame[5] - 0xA0)
+    assert all(len(numbers) == 1 for numbers in taken.values()), "a flow has two next hops"
+    assert len(taken) == len(set(flows))
+    counted = collections.Counter(next(iter(numbers)) for numbers in taken.values())
+    return {number: count / len(taken) for number, count in counted.items()}
+
+
+def batch(
+    family: int, seed: int, start: int, size: int, *, only: Collection[str] = ()
+) -> list[tuple[str, Made]]:
     """Even numbers come from the left host, odd ones from the right."""
-    left = frames(world(LEFT), family, seed, size, start=start)
-    right = frames(world(RIGHT), family, seed, size, start=start, mtu=MTU_RIGHT)
+    left = frames(world(LEFT), family, seed, size, start=start, only=only)
+    right = frames(world(RIGHT), family, seed, size, start=start, only=only)
     return [("right", b) if b.number % 2 else ("left", a) for a, b in zip(left, right, strict=True)]
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.differential.generate import IPV4, IPV6, KINDS4, KINDS6, frames
 from tests.differential.harness import background, batch, compare, normal, world
+from tests.lib.generate import IPV4, IPV6, KINDS4, KINDS6, frames
 from tests.lib.packets import ether, ipv4, ipv6, udp_frame
 from tests.lib.rig import LEFT, RIGHT
 

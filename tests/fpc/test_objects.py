@@ -15,7 +15,7 @@ OBJECTS = [name for name, feature in FEATURES.items() if feature.size]
 
 
 def test_the_features_are_those_of_the_c_program() -> None:
-    assert list(FEATURES)[:5] == ["vrf", "port", "iface", "neigh", "route"]
+    assert [n for n in FEATURES if n != "mss"][:5] == ["vrf", "port", "iface", "neigh", "route"]
     for f in FEATURES.values():
         assert lib.feature_find(f.id).msg_size == f.size
         if f.size:

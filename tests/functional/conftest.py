@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.errors import LabError
 from lab.proc import stop
 from tests.conftest import EVIDENCE, FAILED
 from tests.lib.rig import Driver, Node, Rig
@@ -43,15 +44,25 @@ def rig(rigs: Callable[..., Rig], request: pytest.FixtureRequest, evidence: Path
 
 
 def observed(rig: Rig, request: pytest.FixtureRequest, evidence: Path) -> Iterator[Rig]:
-    """Record both hosts' wires meanwhile; when the test fails keep them and what the rig says."""
+    """Record both hosts' wires meanwhile; when the test fails keep them and what the rig says.
+    Afterwards no packet buffer may be left in use.
+    """
     captures = [capture(node, evidence / f"{name}.pcap") for name, node in rig.hosts.items()]
     try:
         yield rig
     finally:
         for process in captures:
             stop(process)
-        if request.node.stash.get(FAILED, False):
-            rig.collect(evidence)
+        failed = request.node.stash.get(FAILED, False)
+        try:
+            if not failed and rig.on and rig.rte.alive:
+                rig.check_buffers()
+        except LabError:
+            failed = True
+            raise
+        finally:
+            if failed:
+                rig.collect(evidence)
 
 
 def capture(node: Node, path: Path) -> subprocess.Popen[bytes]:

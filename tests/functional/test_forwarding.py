@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from lab.errors import LabError
 from lab.proc import wait_for
 from tests.lib.frames import Wire
 from tests.lib.packets import udp_frame
@@ -162,3 +163,15 @@ def test_what_linux_sends_leaves_the_port(rig: Rig, address: str) -> None:
         timeout=3,
         interval=0.05,
     )
+
+
+def test_packet_buffers_that_don_t_come_back_are_seen(rig: Rig) -> None:
+    """What the fixture checks behind every test, with more buffers in use than ever come back."""
+    assert rig.idle_buffers is not None
+    rig.check_buffers()
+    idle, rig.idle_buffers = rig.idle_buffers, rig.idle_buffers - 100
+    try:
+        with pytest.raises(LabError, match="packet buffers"):
+            rig.check_buffers(timeout=0.5)
+    finally:
+        rig.idle_buffers = idle

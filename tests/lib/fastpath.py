@@ -73,6 +73,19 @@ class FastPath:
             reasons=reasons["exceptions"] | reasons["drops"],
         )
 
+    def used(self, table: str) -> int:
+        """How many rows of a table are in use."""
+        return next(int(row["used"]) for row in self.table("tables") if row["table"] == table)
+
+    def guarded(self) -> bool:
+        """Whether policies of Linux keep packets of a family on its path."""
+        from _sluice import lib
+        from sluice.shm import Tables
+
+        tables = Tables(self.instance)  # what structs gives is only there as long as this is
+        flags = int(tables.structs("vrf")[0].flags)
+        return bool(flags & (lib.FPC_VRF_POLICY4 | lib.FPC_VRF_POLICY6))
+
     def everything(self) -> str:
         """All tables as text, whatever state the daemons are in."""
         from sluice.cli.error import CliError

@@ -13,6 +13,7 @@ names, MAC addresses, configuration.
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -148,6 +149,7 @@ class Rig:
         self.cmgrd = self.daemon("cmgrd", options)
         self.daemons = (self.fpmd, self.rte, self.cmgrd)
         self.fast_path = FastPath(self.instance)
+        self.idle_buffers: int | None = None
 
     def daemon(self, name: str, options: list[str]) -> Daemon:
         return Daemon(name, options, namespace=self.router.namespace, log=self.work / f"{name}.log")
@@ -367,6 +369,7 @@ class Rig:
             )
         if self.on:
             self.wait_for_neighbours({a for side in SIDES for a in (side.host4, side.host6)})
+            self.note_buffers()
 
     # --- what the fast path did
 
@@ -384,6 +387,46 @@ class Rig:
         assert delta.forwarded >= packets, f"the fast path carried {delta}, wanted {packets}"
         assert delta.exceptions <= exceptions, f"more than {exceptions} exceptions: {delta}"
         assert delta.drops <= drops, f"more than {drops} drops: {delta}"
+
+    def buffers(self) -> int:
+        """Packet buffers in use, as fp-rte has counted them within the last tenth of a second."""
+        rings = self.fast_path.table("rings")
+        return sum(int(row["used"]) for row in rings if row["kind"] == "memory")
+
+    def note_buffers(self) -> None:
+        """Without traffic: what ports keep to receive into."""
+        readings = []
+        for _ in range(5):
+            time.sleep(0.11)
+            readings.append(self.buffers())
+        self.idle_buffers = min(readings)
+
+    def check_buffers(
+        self, stir: Callable[[], object] | None = None, *, timeout: float = 10
+    ) -> None:
+        """All packet buffers have come back since note_buffers, soon after the traffic stopped. A
+        port keeps what it has sent until it sends again, so `stir` has it send a little.
+        """
+        # Another one for each port: of the last packet. Drivers of PCI devices keep as many as their rings hold.
+        if self.idle_buffers is None or self.driver not in (Driver.AF_XDP, Driver.AF_PACKET):
+            return
+        most = self.idle_buffers + 2 * len(SIDES)
+
+        def back() -> bool:
+            (stir or self.stir)()
+            return self.buffers() <= most
+
+        wait_for(
+            back,
+            f"packet buffers: {self.idle_buffers} were in use when idle",
+            timeout=timeout,
+            interval=0.12,
+            hint="fp-cli rings: more are in use, so packets leak",
+        )
+
+    def stir(self) -> None:
+        for side in SIDES:
+            echo(self.hosts[side.host].namespace, side.port4, count=2, wait=0.1)
 
     def collect(self, folder: Path) -> None:
         """Keep what explains a failure."""

@@ -20,6 +20,7 @@
  *   'S' {u32 iface, u8 stage, u8 on}  enables a stage as a feature's apply would: for an interface's row, 0: for VRF 0
  *   'Y' {u32 iface}                   makes the interface in this row one of a type of our own: what leaves there is a verdict,
  *                                     'S' on port TUNNEL_PORT, data at the layer 3 header behind the neighbour's row (u32)
+ *   'M' {u32 n}                       from now on there are n packet buffers for the fast path, packets that come in apart
  *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
  *
  *   packets:  u16 n, then each: u16 segments, u16 length of each, bytes of all
@@ -46,12 +47,21 @@
 #include "fpmd/dispatch.h"
 #include "lib/settings.h"
 
+/* In a build with the address sanitizer, what lies behind a packet in its buffers can't even be read. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, size)   ((void)(at), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(at, size) ((void)(at), (void)(size))
+#endif
+
 #define PEERS	    4
 #define SEGMENT_MAX 2048
 #define REQUEST_MAX (8U << 20)
 #define POISON	    0xa5
 #define TUNNEL_PORT (FP_PORTS_MAX - 1)
 #define TUNNEL_TYPE (IFACE_TYPES - 1)
+#define BUFFERS	    1023
 
 struct buffer {
 	uint8_t *data;
@@ -64,6 +74,9 @@ static struct peer *peers[PEERS];
 static struct fp_worker worker;
 static struct rte_mempool *pool;
 static struct watch_trace trace;
+static uint32_t spare = UINT32_MAX;
+static struct rte_mbuf *hoard[BUFFERS];
+static unsigned n_hoard;
 static uint32_t linux_takes = UINT32_MAX, ports_take = UINT32_MAX;
 static bool overloaded;
 static struct buffer answer;
@@ -200,6 +213,8 @@ static struct rte_mbuf *packet(struct request *r, uint16_t port)
 			die("a segment is too long");
 		memcpy(rte_pktmbuf_mtod(m, void *), take(r, len), len);
 		m->data_len = len;
+		ASAN_POISON_MEMORY_REGION(rte_pktmbuf_mtod_offset(m, char *, len),
+					  rte_pktmbuf_tailroom(m));
 		if (!first) {
 			first = m;
 		} else {
@@ -216,6 +231,30 @@ static struct rte_mbuf *packet(struct request *r, uint16_t port)
 	return first;
 }
 
+static void heal(struct rte_mempool *of, void *opaque, void *object, unsigned index)
+{
+	struct rte_mbuf *m = object;
+
+	ASAN_UNPOISON_MEMORY_REGION(m->buf_addr, m->buf_len);
+}
+
+/* Takes away the buffers that the fast path shall not have; and gives them back. */
+static void take_buffers(void)
+{
+	while (rte_mempool_avail_count(pool) > spare) {
+		hoard[n_hoard] = rte_pktmbuf_alloc(pool);
+		if (!hoard[n_hoard])
+			break;
+		n_hoard++;
+	}
+}
+
+static void give_buffers(void)
+{
+	rte_pktmbuf_free_bulk(hoard, n_hoard);
+	n_hoard = 0;
+}
+
 static void burst(struct request *r, bool from_linux)
 {
 	struct rte_mbuf *pkts[FP_BURST];
@@ -230,6 +269,8 @@ static void burst(struct request *r, bool from_linux)
 	add(&answer, &zero, 2);
 	n_verdicts = 0;
 	quiesce_point(worker.row);
+	if (spare != UINT32_MAX)
+		take_buffers();
 	if (from_linux)
 		fp_process_linux_tx(&worker, port, pkts, n);
 	else if (overloaded)
@@ -237,6 +278,8 @@ static void burst(struct request *r, bool from_linux)
 	else
 		fp_input(&worker, port, pkts, n);
 	fp_flush(&worker);
+	give_buffers();
+	rte_mempool_obj_iter(pool, heal, NULL);
 	memcpy(answer.data, &n_verdicts, 2);
 }
 
@@ -322,6 +365,7 @@ static void queue(struct request *r)
 		if (!queues_put(&queues, to, of, m))
 			rte_pktmbuf_free(m);
 	}
+	rte_mempool_obj_iter(pool, heal, NULL);
 	while ((n = (uint16_t)queues_take(&queues, pkts, 4, &port, &class)))
 		for (uint16_t i = 0; i < n; i++)
 			verdict('L', port, pkts[i]);
@@ -460,6 +504,9 @@ static void handle(uint8_t op, struct request *r)
 	case 'Y':
 		make_tunnel(r);
 		break;
+	case 'M':
+		spare = take32(r);
+		break;
 	case 'U':
 		used = rte_mempool_in_use_count(pool);
 		add(&answer, &used, 4);
@@ -509,7 +556,7 @@ static void start_eal(void)
 	snprintf(lcores, sizeof(lcores), "0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
 	if (rte_eal_init(sizeof(argv) / sizeof(*argv), argv) < 0)
 		die("DPDK doesn't start");
-	pool = rte_pktmbuf_pool_create("packets", 1023, 0, 0, FP_HEADROOM + SEGMENT_MAX,
+	pool = rte_pktmbuf_pool_create("packets", BUFFERS, 0, 0, FP_HEADROOM + SEGMENT_MAX,
 				       SOCKET_ID_ANY);
 	if (!pool)
 		die("no memory for packets");

@@ -210,6 +210,7 @@ class Link:
     mac: bytes
     mtu: int
     flags: int
+    mtu6: int = field(default=0, kw_only=True)
 
     def change(self, **changes: Any) -> None:
         """Set the interface again with other fields."""
@@ -226,6 +227,7 @@ class Link:
             "mtu": self.mtu,
             "mac": self.mac,
             "name": self.name.encode(),
+            "mtu6": self.mtu6,
         }
 
     def delete(self) -> None:
@@ -290,7 +292,7 @@ class Router:
     def reset(self) -> None:
         """Take back all state, by the resync that finds nothing. Counters go on."""
         for connection, features in (
-            (self.cmgrd, ("vrf", "iface", "neigh", "route")),
+            (self.cmgrd, ("vrf", "mss", "iface", "neigh", "route")),
             (self.rte, ("port",)),
         ):
             for name in features:
@@ -304,6 +306,7 @@ class Router:
         self.overload(on=False)
         self.captures()
         self.trace(0)
+        self.buffers()
         assert self.buffers_in_use() == 0, "packet buffers leak"
 
     # --- tables ---
@@ -587,6 +590,10 @@ class Router:
         """One loop of the worker without packets; what came out."""
         return verdicts(self.process.ask(b"W"))
 
+    def buffers(self, n: int = UNLIMITED) -> None:
+        """From now on the fast path gets n packet buffers and no more, those of packets that come in not counted."""
+        self.process.ask(b"M", struct.pack("=I", n))
+
     def buffers_in_use(self) -> int:
         """Packet buffers that nobody freed."""
         used: int = struct.unpack("=I", self.process.ask(b"U"))[0]
@@ -659,6 +666,7 @@ def route_object(
     tos: int = 0,
     flags: int = 0,
     vrf: int | None = None,
+    mtu: int = 0,
     nexthops: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """As struct fpc_route has it."""
@@ -677,5 +685,6 @@ def route_object(
         "dst": address16(network.network_address),
         "flags": flags,
         "type": type,
+        "mtu": mtu,
         "nexthops": nexthops,
     }

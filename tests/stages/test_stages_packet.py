@@ -186,8 +186,8 @@ def test_an_interface_that_comes_again_has_no_stages() -> None:
 
 def test_linux_gets_what_a_missing_stage_should_have_had(net: Net) -> None:
     """A filter that is configured and not there must not let packets pass."""
-    for stage in ("ingress_qos", "ip_filter", "ip6_filter", "ip_mss", "ip6_out_nat"):
-        link = net.wan if stage in ("ip_mss", "ip6_out_nat") else net.lan
+    for stage in ("ingress_qos", "ip_filter", "ip6_filter", "ip_out_filter", "ip6_out_nat"):
+        link = net.wan if stage in ("ip_out_filter", "ip6_out_nat") else net.lan
         net.router.enable_stage(stage, link)
         packet = frame(udp6() if stage.startswith("ip6") else udp())
         assert net.lan.receives(packet) == net.lan.to_linux("no_stage", packet)
@@ -232,7 +232,7 @@ def test_packets_leave_by_the_output_function_of_the_interfaces_type(net: Net) -
     ]
     (out6,) = net.router.burst(net.lan.number, [frame(udp6(dst="2001:db8:3::1"))])
     assert out6.frame == bytes(4) + forwarded(udp6(dst="2001:db8:3::1"))[14:]
-    large = frame(udp(dst="203.0.113.1", size=1401))
+    large = frame(udp(dst="203.0.113.1", size=1401, flags="DF"))
     assert net.lan.receives(large) == net.lan.to_linux("ip_mtu", large)
 
 
@@ -251,7 +251,8 @@ def test_only_what_is_too_large_meets_fragmentation() -> None:
     with probed("at=ip_fragmentation:drop?", "at=ip6_fragmentation:pass?") as net:
         net.wan.change(mtu=1400)
         assert net.lan.receives(frame(udp(size=1400))).reason == ""
-        verdict = net.lan.receives(frame(udp(size=1401)))
+        # The built-in one comes first and leaves what it mustn't fragment.
+        verdict = net.lan.receives(frame(udp(size=1401, flags="DF")))
         assert verdict.reason == "probe_at_ip_fragmentation and probe_dropped"
         # What it leaves is Linux's.
         large = udp6()

@@ -3,8 +3,8 @@
 
 Keys of `interfaces -j`: name, ifindex, vrf, type (port: the fast path sends there itself; linux:
 packets for it take Linux), port (number, null for others), kind (Linux's link kind, "" for a device
-without), mac, mtu, up, running, forward4, forward6, flags (what else keeps packets on Linux's path:
-rpf, loopback, slave, foreign).
+without), mac, mtu, mtu6, up, running, forward4, forward6, flags (what else keeps packets on Linux's path:
+rpf, rpf_loose, loopback, slave, foreign).
 
 Keys of `stats -j`, one object an interface, packets that the fast path carried: name, ifindex, vrf,
 rx_packets, rx_bytes, tx_packets, tx_bytes, rx_dropped, tx_dropped, exceptions (received here,
@@ -20,7 +20,17 @@ from sluice.cli.text import mac_text, text
 from sluice.cli.view import Struct, View
 
 IFACE_PORT = 1
-FLAGS = ("up", "running", "forward4", "forward6", "rpf", "loopback", "slave", "foreign")
+FLAGS = (
+    "up",
+    "running",
+    "forward4",
+    "forward6",
+    "rpf",
+    "loopback",
+    "slave",
+    "foreign",
+    "rpf_loose",
+)
 SHOWN_APART = FLAGS[:4]
 COUNTERS = (
     "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_dropped", "tx_dropped", "exceptions",
@@ -56,6 +66,7 @@ def interfaces(view: View, _: argparse.Namespace) -> list[Row]:
                 "kind": text(kinds[number].kind),
                 "mac": mac_text(row.mac),
                 "mtu": row.mtu,
+                "mtu6": row.mtu6,
                 **{name: name in flags for name in SHOWN_APART},
                 "flags": [name for name in flags if name not in SHOWN_APART],
             }

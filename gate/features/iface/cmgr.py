@@ -26,7 +26,7 @@ from sluice.cmgrd.kernel import (
     Route,
 )
 
-BODY = struct.Struct("=IIII6s2x16s16s")  # struct fpc_iface
+BODY = struct.Struct("=IIII6s2x16s16sI")  # struct fpc_iface
 KEY = struct.Struct("=II")
 UP: int = lib.FPC_IFACE_UP
 RUNNING: int = lib.FPC_IFACE_RUNNING
@@ -228,11 +228,11 @@ class Sync(Feature):
                 VRF,
                 ifindex,
                 flags,
-                # IPv6's own may be smaller; packets between the two take Linux, which knows which is which.
-                min(link.mtu, link.mtu6) if link.mtu6 else link.mtu,
+                link.mtu,
                 link.mac if len(link.mac) == 6 else b"",
                 link.name.encode()[:NAME_MAX],
                 link.kind.encode()[:NAME_MAX],
+                link.mtu6 if link.mtu6 != link.mtu else 0,
             )
         )
 
@@ -240,5 +240,7 @@ class Sync(Feature):
         ifindex = KEY.unpack(key)[1]
         if body is None:
             return f"interface {ifindex}"
-        _, _, flags, mtu, _, name, _ = BODY.unpack(body)
-        return f"interface {name.rstrip(b'\0').decode()} ({ifindex}) flags {flags:#x} mtu {mtu}"
+        _, _, flags, mtu, _, name, _, mtu6 = BODY.unpack(body)
+        return f"interface {name.rstrip(b'\0').decode()} ({ifindex}) flags {flags:#x} mtu {mtu}" + (
+            f", {mtu6} for IPv6" if mtu6 else ""
+        )

@@ -29,12 +29,13 @@ struct fpc_iface {
 	uint32_t vrf;	  /* key: VRF, ... */
 	uint32_t ifindex; /* ... index in it */
 	uint32_t flags;	  /* enum fpc_iface_flags */
-	uint32_t mtu;	  /* of IP packets, bytes */
+	uint32_t mtu;	  /* of packets, bytes */
 	uint8_t mac[6];
 	uint8_t pad[2];
 	char name[16];
 	char kind[16]; /* IFLA_INFO_KIND, "" for a device without; for people */
+	uint32_t mtu6; /* of IPv6 packets (net.ipv6.conf.NAME.mtu), bytes; 0: as mtu */
 };
-static_assert(sizeof(struct fpc_iface) == 56);
+static_assert(sizeof(struct fpc_iface) == 60);
 #define FPC_IFACE_KEY_SIZE 8
 #define FPC_IFACE_FLAGS	   0x1ff

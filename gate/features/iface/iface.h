@@ -32,8 +32,8 @@ struct iface_row {
 	uint8_t pad[2];
 	uint8_t type; /* enum iface_type */
 	uint8_t pad2;
-	uint16_t port; /* of an IFACE_PORT */
-	uint32_t pad3;
+	uint16_t port;	 /* of an IFACE_PORT */
+	uint32_t mtu6;	 /* of IPv6 packets */
 	uint64_t stages; /* bit a stage that has work here (fastpath/stage.h) */
 	char name[16];
 	uint32_t pad4[2];

@@ -268,6 +268,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	iface->ifindex = want->ifindex;
 	iface->vrf = want->vrf;
 	iface->mtu = want->mtu;
+	iface->mtu6 = want->mtu6 ? want->mtu6 : want->mtu;
 	memcpy(iface->name, want->name, sizeof(iface->name));
 	memcpy(kinds[row].kind, want->kind, sizeof(kinds[row].kind));
 	atomic_store_explicit((_Atomic uint64_t *)(void *)iface->mac, mac, memory_order_release);

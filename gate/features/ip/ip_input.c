@@ -12,6 +12,7 @@
 
 #include "fastpath/fp.h"
 #include "features/iface/iface.h"
+#include "features/ip/ip_fragment.h"
 #include "features/route/forward.h"
 #include "features/route/route.h"
 #include "features/vrf/vrf.h"
@@ -383,15 +384,58 @@ static void send_ip(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, u
 	fp_if_output(w, iface, RTE_BE16(RTE_ETHER_TYPE_IPV4), pkts, n);
 }
 
+/* The stage FRAGMENTATION. What can't be fragmented stays in @b. */
+static void fragment(struct fp_worker *w, struct fp_burst *b)
+{
+	struct rte_mbuf *fragments[IP_FRAGMENTS_MAX];
+	uint16_t kept = 0;
+
+	static_assert(IP_FRAGMENTS_MAX <= FP_BURST);
+	for (uint16_t i = 0; i < b->n; i++) {
+		struct fp_packet p = b->pkts[i];
+		const struct nexthop_row *nexthop = &nexthop_rows[p.nexthop];
+		uint32_t mtu = forward_mtu(nexthop);
+		struct fp_burst out;
+		int n = -EMSGSIZE;
+
+		/* A route's MTU may be larger than that of its interface: what comes of that is Linux's business. */
+		if (mtu <= iface_rows[nexthop->iface].mtu)
+			n = ip_fragment(p.m, p.len, mtu, fragments);
+		if (n == -ENOMEM)
+			fp_drop(w, p.m, DROP_NO_MBUF);
+		else if (n < 0)
+			b->pkts[kept++] = p;
+		if (n < 0)
+			continue;
+		out.iface = b->iface;
+		out.vrf = b->vrf;
+		out.n = (uint16_t)n;
+		out.family = AF_INET;
+		out.flags = b->flags | FP_BURST_OWN;
+		for (int j = 0; j < n; j++) {
+			struct rte_mbuf *m = fragments[j];
+
+			if (!(b->flags & FP_BURST_OWN))
+				decrease_ttl(rte_pktmbuf_mtod(m, void *));
+			out.pkts[j] =
+				(struct fp_packet){.m = m, .len = m->pkt_len, .nexthop = p.nexthop};
+		}
+		fp_resume(w, FP_STAGE_IP_FRAGMENTATION, &out);
+	}
+	b->n = kept;
+}
+
 static int init(struct err *err)
 {
 	int rc = fp_register_ethertype(RTE_ETHER_TYPE_IPV4, ip_input);
 
+	if (!rc)
+		rc = fp_register_stage(FP_STAGE_IP_FRAGMENTATION, fragment);
 	fp_hooks.ip_inetif_send = send_ip;
 	fp_register_leg(FP_LEG_IP_IN, input_leg);
 	fp_register_leg(FP_LEG_IP_LOCAL, local_leg);
 	fp_register_leg(FP_LEG_IP_OUT, output_leg);
-	return rc ? err_set(err, -rc, "the ethertype of IPv4 is taken") : 0;
+	return rc ? err_set(err, -rc, "the ethertype or the fragmentation of IPv4 is taken") : 0;
 }
 
 const struct fp_feature ip_fastpath = {.init = init};

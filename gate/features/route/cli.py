@@ -4,7 +4,8 @@
 Keys of `-j`: prefix, family (4 or 6), vrf, type (gateway, connected, local, broadcast, blackhole,
 unreachable, multipath; linux: a route the fast path leaves to Linux), via (gateway, null without),
 interface (name, "" without). Of multipath routes via and interface are lists, and share is one too:
-how many of 256 parts of all flows take each next hop; null else. `route get` adds address and mac
+how many of 256 parts of all flows take each next hop; null else. mtu: the route's own, null if it
+has none or several next hops. `route get` adds address and mac
 (of the neighbour that the packet would be sent to, null if it isn't resolved or there is none).
 
 The routes are read out of the tries that packets are looked up in, so a prefix that longer ones
@@ -30,6 +31,7 @@ TYPES = (
 BLOCK = 1 << 31
 VALUE = 0x7FFFFF
 ROOT = 65536
+NO_MTU = 65535
 SIZES = {socket.AF_INET: 32, socket.AF_INET6: 128}
 TABLES = {
     socket.AF_INET: ("mtrie4_root", "mtrie4_block"),
@@ -146,6 +148,7 @@ def describe(
         "via": via,
         "interface": interface,
         "share": share,
+        "mtu": nexthop.mtu if nexthop.mtu not in (0, NO_MTU) else None,
     }
 
 

@@ -45,8 +45,9 @@ from sluice.cmgrd.kernel import (
 )
 
 KEY = struct.Struct("=IIIBBBx16s")
-HEAD = struct.Struct("=IIIBBBx16sIBBH")  # struct fpc_route up to its next hops
+HEAD = struct.Struct("=IIIBBBx16sIBBHHxx")  # struct fpc_route up to its next hops
 HOP = struct.Struct("=IBBH16s")  # struct fpc_nexthop
+COUNT_AT = HEAD.size - 6  # the number of next hops; behind it the MTU
 HOP_FLAGS = 5  # where they stand in it
 VRF = 0
 TABLES = {RT_TABLE_MAIN, RT_TABLE_LOCAL}
@@ -56,6 +57,7 @@ HOP_LINKDOWN: int = lib.FPC_NEXTHOP_LINKDOWN
 HOP_ONLINK: int = lib.FPC_NEXTHOP_ONLINK
 MAX_HOPS: int = lib.FPC_ROUTE_MAX_NEXTHOPS
 WEIGHT_MAX = 256
+MTU_MAX = 65534
 
 
 class Known(NamedTuple):
@@ -276,6 +278,9 @@ class Sync(Feature):
         if (
             route.unknown
             or len(nexthops) > MAX_HOPS
+            or route.mtu > MTU_MAX
+            # Each of the joined routes has its own, and a message shows that of one.
+            or (route.family == AF_INET6 and route.mtu and len(nexthops) > 1)
             or any(h.weight > WEIGHT_MAX for h in nexthops)
         ):
             flags, nexthops = UNSUPPORTED, ()
@@ -294,6 +299,7 @@ class Sync(Feature):
             route.type,
             route.protocol,
             len(nexthops),
+            route.mtu if nexthops else 0,
         )
         for hop in nexthops:
             body += HOP.pack(
@@ -313,8 +319,8 @@ class Sync(Feature):
             text += f" tos {tos:#x}"
         if body is None:
             return text
-        flags, kind, protocol, count = struct.unpack_from("=IBBH", body, self.key_size)
-        text += f" type {kind} protocol {protocol}"
+        flags, kind, protocol, count, mtu = struct.unpack_from("=IBBHH", body, self.key_size)
+        text += f" type {kind} protocol {protocol}" + (f" mtu {mtu}" if mtu else "")
         if flags & UNSUPPORTED:
             text += " unsupported"
         for index in range(count):
@@ -367,8 +373,8 @@ def alone(route: Known) -> bool:
 
 
 def meaning(body: bytes) -> bytes:
-    """Flags and type."""
-    return body[Sync.key_size : Sync.key_size + 5]
+    """Flags, type and MTU."""
+    return body[Sync.key_size : Sync.key_size + 5] + body[COUNT_AT + 2 : COUNT_AT + 4]
 
 
 def without(body: bytes, gone: set[bytes]) -> bytes:
@@ -378,7 +384,12 @@ def without(body: bytes, gone: set[bytes]) -> bytes:
         for index, hop in enumerate(hops(body))
         if hop not in gone
     ]
-    return body[: HEAD.size - 2] + struct.pack("=H", len(left)) + b"".join(left)
+    return (
+        body[:COUNT_AT]
+        + struct.pack("=H", len(left))
+        + body[COUNT_AT + 2 : HEAD.size]
+        + b"".join(left)
+    )
 
 
 def chosen(key: bytes, routes: list[Known]) -> bytes:
@@ -388,7 +399,7 @@ def chosen(key: bytes, routes: list[Known]) -> bytes:
     # The same whatever their order, which a message doesn't tell.
     body = bytearray(min(route.body for route in routes)[: HEAD.size])
     body[Sync.key_size] |= UNSUPPORTED
-    body[-2:] = bytes(2)
+    body[COUNT_AT:] = bytes(HEAD.size - COUNT_AT)
     return bytes(body)
 
 

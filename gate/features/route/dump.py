@@ -70,6 +70,7 @@ def canonical(tables: Tables) -> Iterator[Row]:
         return {
             "iface": link(ifaces, hop.iface),
             "gateway": bytes_to(bytes(ffi.buffer(hop.gateway)), hop.family),
+            "mtu": hop.mtu if hop.mtu != lib.NEXTHOP_NO_MTU else 0,
             "mac": bytes(ffi.buffer(neigh.l2))[:6].hex(":") if neigh and neigh.valid else "",
         }
 

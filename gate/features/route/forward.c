@@ -98,6 +98,22 @@ static bool ready(struct fp_worker *w, const struct fp_burst *b, const struct fp
 	return true;
 }
 
+/* A packet that is larger than the MTU. */
+static void send_large(struct fp_worker *w, const struct fp_burst *of, const struct fp_packet *p,
+		       const struct forward_family *f)
+{
+	struct fp_burst b = {.iface = of->iface,
+			     .vrf = of->vrf,
+			     .n = 1,
+			     .family = of->family,
+			     .flags = of->flags};
+
+	b.pkts[0] = *p;
+	fp_run_stages(w, FRAGMENTS(f), &b);
+	if (b.n)
+		fp_end(w, &b, &b.pkts[0], f->mtu);
+}
+
 /* Packets that passed all stages but fragmentation, and have a next hop or are to be looked up again. @fragments: whether
  * fragmentation lies ahead. */
 static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forward_family *f,
@@ -105,7 +121,7 @@ static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forwar
 {
 	struct fp_send run[FP_BURST];
 	uint32_t iface = 0;
-	uint16_t n = 0, big = 0;
+	uint16_t n = 0;
 
 	for (uint16_t i = 0; i < b->n; i++) {
 		struct fp_packet *p = &b->pkts[i];
@@ -129,11 +145,16 @@ static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forwar
 				continue;
 			}
 		}
-		if (p->len > out->mtu) {
-			if (fragments)
-				b->pkts[big++] = *p;
-			else
+		if (p->len > nexthop_rows[p->nexthop].mtu || p->len > forward_iface_mtu(out, f)) {
+			if (!fragments) {
 				fp_end(w, b, p, f->mtu);
+				continue;
+			}
+			/* In order. */
+			if (n)
+				f->send(w, iface, run, n);
+			n = 0;
+			send_large(w, b, p, f);
 			continue;
 		}
 		if (!ready(w, b, p, f))
@@ -149,12 +170,6 @@ static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forwar
 	}
 	if (n)
 		f->send(w, iface, run, n);
-	b->n = big;
-	if (!big)
-		return;
-	fp_run_stages(w, FRAGMENTS(f), b);
-	for (uint16_t i = 0; i < b->n; i++)
-		fp_end(w, b, &b->pkts[i], f->mtu);
 }
 
 /* Takes those packets out of @b that nobody has to see on their way out, and ends them, or sends them to this host. */

@@ -50,15 +50,28 @@ void forward_local(struct fp_worker *w, struct fp_burst *b, const struct forward
 void forward_aside(struct fp_worker *w, uint32_t iface, const struct fp_packet *pkts, uint16_t n,
 		   const struct forward_family *f);
 
+static inline uint32_t forward_iface_mtu(const struct iface_row *out,
+					 const struct forward_family *f)
+{
+	return f->family == AF_INET ? out->mtu : out->mtu6;
+}
+
 /* Whether a packet of @len bytes from @iface goes the short way to @nexthop. */
-static inline bool forward_usable(const struct nexthop_row *nexthop, uint32_t iface, uint32_t len)
+static inline bool forward_usable(const struct nexthop_row *nexthop, uint32_t iface, uint32_t len,
+				  const struct forward_family *f)
 {
 	const struct iface_row *out = &iface_rows[nexthop->iface];
 	uint8_t type = nexthop->type;
 
 	return (type == NEXTHOP_GATEWAY || type == NEXTHOP_CONNECTED) &&
 	       (out->flags & SHORT_FLAGS) == OUTPUT_WANTED && out->type == IFACE_PORT &&
-	       len <= out->mtu && nexthop->iface != iface;
+	       len <= nexthop->mtu && len <= forward_iface_mtu(out, f) && nexthop->iface != iface;
+}
+
+/* The MTU that Linux fragments for: the route's if it has one. */
+static inline uint32_t forward_mtu(const struct nexthop_row *nexthop)
+{
+	return nexthop->mtu != NEXTHOP_NO_MTU ? nexthop->mtu : iface_rows[nexthop->iface].mtu;
 }
 
 /* What a packet may meet from here on: without any of these stages and hooks the short way is the whole way. */
@@ -88,6 +101,7 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 	uint32_t neigh[FP_BURST];
 	uint32_t output[FP_BURST];
 	uint16_t kept = 0, n_aside = 0;
+	bool large = false;
 
 	if (unlikely((vrf_rows[ifaces[iface].vrf].stages | fp_stages_on()) & forward_stages(f))) {
 		if (n)
@@ -99,14 +113,19 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 		const struct nexthop_row *nexthop = &nexthops[pkts[i].nexthop];
 		uint32_t row;
 
-		if (unlikely(!forward_usable(nexthop, iface, pkts[i].len))) {
+		if (unlikely(!forward_usable(nexthop, iface, pkts[i].len, f))) {
 			if (nexthop->type == NEXTHOP_GROUP) {
 				pkts[i].nexthop =
 					forward_choose(ifaces[iface].vrf, m, pkts[i].nexthop, f);
 				nexthop = &nexthops[pkts[i].nexthop];
 			}
-			if (!forward_usable(nexthop, iface, pkts[i].len)) {
-				aside[n_aside++] = pkts[i];
+			if (!forward_usable(nexthop, iface, pkts[i].len, f)) {
+				if (forward_usable(nexthop, iface, 0, f)) {
+					large = true;
+					pkts[kept++] = pkts[i];
+				} else {
+					aside[n_aside++] = pkts[i];
+				}
 				continue;
 			}
 		}
@@ -126,6 +145,11 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 	}
 	if (unlikely(n_aside))
 		forward_aside(w, iface, aside, n_aside, f);
+	/* All of them, so that those of a flow stay in order. */
+	if (unlikely(large)) {
+		forward_aside(w, iface, pkts, kept, f);
+		return;
+	}
 
 	if (kept) {
 		fp_trace(w, TRACE_NEXTHOP, pkts[0].nexthop);

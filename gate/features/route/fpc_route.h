@@ -41,8 +41,10 @@ struct fpc_route {
 	uint8_t type; /* RTN_*: unicast, local, broadcast, anycast, multicast, blackhole, unreachable, prohibit, ... */
 	uint8_t protocol; /* RTPROT_*; for people */
 	uint16_t n_nexthops;
+	uint16_t mtu; /* RTAX_MTU, bytes; 0: that of the interface */
+	uint16_t pad2;
 	struct fpc_nexthop nexthops[FPC_ROUTE_MAX_NEXTHOPS]; /* sent short: n_nexthops of them */
 };
-static_assert(sizeof(struct fpc_route) == 40 + 64 * 24);
+static_assert(sizeof(struct fpc_route) == 44 + 64 * 24);
 #define FPC_ROUTE_KEY_SIZE 32
 #define FPC_ROUTE_FLAGS	   0x1

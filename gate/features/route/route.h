@@ -45,11 +45,13 @@ enum nexthop_type {
 	NEXTHOP_GROUP,	     /* one of several: a row of "nexthop_group" */
 };
 
+#define NEXTHOP_NO_MTU UINT16_MAX
+
 /* Row of the config table "nexthop", rows 1 and up; immutable while a trie names it. */
 struct nexthop_row {
 	uint8_t type;	/* enum nexthop_type */
 	uint8_t family; /* of gateway; 0: none */
-	uint8_t pad[2];
+	uint16_t mtu;	/* gateway or connected: of the route, NEXTHOP_NO_MTU where it has none */
 	uint32_t iface; /* row in "iface" */
 	uint32_t neigh; /* NEXTHOP_GATEWAY: row in "neigh" */
 	uint32_t group; /* NEXTHOP_GROUP: row in "nexthop_group" */

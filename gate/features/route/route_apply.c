@@ -419,6 +419,7 @@ static int make_single(const struct fpc_route *r, const struct fpc_nexthop *hop,
 		.type = hop->family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED,
 		.iface = iface_lookup(r->vrf, hop->ifindex),
 		.family = hop->family,
+		.mtu = r->mtu ? r->mtu : NEXTHOP_NO_MTU,
 	};
 	uint32_t row;
 

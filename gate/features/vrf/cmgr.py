@@ -14,10 +14,12 @@ from sluice.cmgrd.kernel import (
     RT_TABLE_LOCAL,
     RT_TABLE_MAIN,
     Chain,
+    ChainRule,
     Change,
     Family,
     Message,
     Multipath,
+    PathMtu,
     Policy,
     Rule,
 )
@@ -41,6 +43,7 @@ NAMES = {AF_INET: "IPv4", AF_INET6: "IPv6"}
 NFPROTO_INET, NFPROTO_NETDEV = 1, 5
 # Of the inet hooks: prerouting, forward, postrouting, ingress. Input and output see no forwarded packet.
 FORWARDING_HOOKS = {0, 2, 4, 5}
+HOOK_FORWARD = 2
 CHAIN_FAMILIES = {
     NFPROTO_INET: (AF_INET, AF_INET6),
     NFPROTO_NETDEV: (AF_INET, AF_INET6),
@@ -59,10 +62,15 @@ class Sync(Feature):
         self.rules: Mirror[bytes, Rule] = Mirror()
         self.chains: Mirror[tuple[int, str, str], Chain] = Mirror()
         self.policies: Mirror[tuple[int, int, int], Policy] = Mirror()
+        # Whether all rules of a chain are ones that the fast path follows too; by (family, table, chain).
+        self.followed: dict[tuple[int, str, str], bool] = {}
+        self.fresh: dict[tuple[int, str, str], bool] = {}  # the same, while they're dumped
         self.multipath = Multipath(0, 0, False)
+        self.path_mtu = False
         self.guards: dict[int, str] = {}
 
     def begin(self, family: Family) -> None:
+        self.fresh = {}
         self.mirror(family).begin()
 
     def abandon(self, family: Family) -> None:
@@ -72,6 +80,8 @@ class Sync(Feature):
         mirror = self.mirror(family)
         for key in mirror.end():
             del mirror[key]
+        if family is Family.CHAIN:
+            self.followed = self.fresh
         self.judge()
 
     def mirror(self, family: Family) -> Mirror[Any, Any]:
@@ -93,6 +103,15 @@ class Sync(Feature):
                     self.redump(Family.RULE, message.name)
             case Multipath() as multipath:
                 self.multipath = multipath
+            case PathMtu() as path_mtu:
+                self.path_mtu = path_mtu.used
+            case ChainRule() as rule_of:
+                place = (rule_of.family, rule_of.table, rule_of.chain)
+                if dumped:
+                    self.fresh[place] = self.fresh.get(place, True) and rule_of.clamp is not None
+                else:
+                    # What it does is followed when a dump has told, and fpmd knows it.
+                    self.followed[place] = False
             case Chain() as chain:
                 self.chains.put((chain.family, chain.table, chain.name), chain)
             case Policy() as policy if not gone:
@@ -135,7 +154,14 @@ class Sync(Feature):
             if (netdev or chain.hook in FORWARDING_HOOKS) and family in CHAIN_FAMILIES.get(
                 chain.family, ()
             ):
+                # All its rules are in the fast path too, if it has any.
+                place = (chain.family, chain.table, chain.name)
+                simple = chain.hook == HOOK_FORWARD and not netdev and chain.accepts
+                if simple and self.followed.get(place):
+                    continue
                 return f"nftables chain {chain.name} of table {chain.table} sees forwarded packets"
+        if family == AF_INET and self.path_mtu:
+            return "net.ipv4.ip_forward_use_pmtu is set"
         for policy in self.policies.values():
             if policy.direction < POLICY_OF_SOCKET and policy.family in (0, family):
                 return "IPsec policies are installed"

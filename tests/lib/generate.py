@@ -1,4 +1,5 @@
-"""Random frames for a router, from a seed: mostly good ones, and every kind of bad one.
+"""Random frames for a router, from a seed: mostly good ones, and every kind of bad one. For the
+packet tests and for the differential tests against the kernel.
 
 The same seed gives the same frames. Each frame carries its number in the transport payload where
 there is room, so that whoever forwards it can be asked what became of which one. Each depends on the
@@ -8,7 +9,7 @@ seed and its number alone: any can be made again by itself.
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from tests.lib.packets import checksum, mac
@@ -30,6 +31,9 @@ class World:
     good: dict[int, list[str]]  # forwarded to a known neighbour
     odd: dict[int, list[str]]  # anything else: local, unresolved, unreachable, multicast, ...
     martians: dict[int, list[str]]  # sources that nobody may have
+    strays: dict[int, list[str]]  # sources that a reverse path filter may stop
+    mtu: int = 1500  # of the router's port
+    far_mtu: int = 1500  # of the way to `good`, where it's smaller
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,25 @@ def hexdump(data: bytes) -> str:
 
 
 def frames(
-    world: World, family: int, seed: int, count: int, *, start: int = 0, mtu: int = 1500
+    world: World,
+    family: int,
+    seed: int,
+    count: int,
+    *,
+    start: int = 0,
+    only: Collection[str] = (),
 ) -> Iterator[Made]:
     """`count` frames; each depends on the seed and its number alone, so any can be made again by
-    itself.
+    itself. `only`: of these kinds.
     """
     kinds, make = (KINDS4, ipv4) if family == IPV4 else (KINDS6, ipv6)
-    names = [kind for kind, weight in kinds.items() for _ in range(weight)]
+    names = [
+        kind for kind, weight in kinds.items() if not only or kind in only for _ in range(weight)
+    ]
     for number in range(start, start + count):
         chance = random.Random(f"{seed}/{family}/{number}")
         what = chance.choice(names)
-        frame = make(chance, world, what, number, mtu)
+        frame = make(chance, world, what, number)
         if what == "bit flipped":
             frame = flipped(chance, frame)
         yield Made(number, frame, what)
@@ -71,12 +83,15 @@ KINDS4 = {
     "TTL 0 or 1": 3,
     "options": 4,
     "fragment": 4,
+    "larger than the MTU": 6,
+    "SYN": 4,
     "checksum wrong": 2,
     "header length wrong": 2,
     "total length wrong": 3,
     "version wrong": 1,
     "odd destination": 10,
     "martian source": 4,
+    "source from elsewhere": 4,
     "cut off": 2,
     "trailing bytes": 3,
     "bit flipped": 6,
@@ -89,10 +104,13 @@ KINDS6 = {
     "any size": 14,
     "hop limit 0 or 1": 4,
     "extension headers": 8,
+    "larger than the MTU": 3,
+    "SYN": 4,
     "payload length wrong": 4,
     "version wrong": 1,
     "odd destination": 10,
     "martian source": 4,
+    "source from elsewhere": 4,
     "cut off": 2,
     "trailing bytes": 3,
     "bit flipped": 6,
@@ -100,6 +118,8 @@ KINDS6 = {
     "to another MAC": 2,
     "ethertype wrong": 1,
 }
+# What a host with nothing wrong sends.
+RIGHT = ("good", "any size", "SYN", "other protocol")
 
 
 def payload_of(chance: random.Random, number: int, size: int) -> bytes:
@@ -108,7 +128,12 @@ def payload_of(chance: random.Random, number: int, size: int) -> bytes:
 
 
 def transport(
-    chance: random.Random, source: bytes, destination: bytes, payload: bytes, family: int
+    chance: random.Random,
+    source: bytes,
+    destination: bytes,
+    payload: bytes,
+    family: int,
+    what: str,
 ) -> tuple[int, bytes]:
     """A UDP datagram, TCP segment or echo request, mostly with a right checksum, which routers
     don't look at.
@@ -116,13 +141,22 @@ def transport(
     kind = chance.choice([UDP, UDP, TCP, ICMP if family == IPV4 else ICMP6])
     # The discard port and one that nobody listens on; few enough flows that some repeat.
     ports = struct.pack("!HH", chance.randrange(1024, 65536), chance.choice([9, 33434, 443]))
+    if what == "SYN":
+        kind = TCP
     if kind == UDP:
         head, at = ports + struct.pack("!HH", 8 + len(payload), 0), 6
     elif kind == TCP:
         flags = chance.choice([0x10, 0x18, 0x02, 0x11, 0x04])
+        options = b""
+        if what == "SYN":
+            flags, options = chance.choice([0x02, 0x02, 0x12, 0xC2, 0x06]), tcp_options(chance)
+        words = 5 + len(options) // 4
+        if what == "SYN" and chance.random() < 0.1:
+            words = chance.choice([0, 4, 5, 15])
         head = ports + struct.pack(
-            "!IIBBHHH", chance.getrandbits(32), chance.getrandbits(32), 0x50, flags, 512, 0, 0
+            "!IIBBHHH", chance.getrandbits(32), chance.getrandbits(32), words << 4, flags, 512, 0, 0
         )
+        head += options
         at = 16
     else:
         head, at = (
@@ -137,9 +171,34 @@ def transport(
     return kind, body[:at] + struct.pack("!H", total) + body[at + 2 :]
 
 
+def tcp_options(chance: random.Random) -> bytes:
+    """Options of a SYN (RFC 9293), mostly with a maximum segment size, some broken; in whole words."""
+    sizes = [536, 1220, 1259, 1340, 1359, 1360, 1361, 1460, 8960, 65535, 0, chance.randrange(65536)]
+    size = struct.pack("!BBH", 2, 4, chance.choice(sizes))
+    others = [b"\1", b"\1\1", b"\4\2", b"\3\3\7", b"\x08\x0a" + chance.randbytes(8)]
+    made = [size, *chance.sample(others, chance.randrange(4))]
+    chance.shuffle(made)
+    options = b"".join(made)
+    if chance.random() < 0.25:
+        options = chance.choice(
+            [
+                b"",
+                b"\0" + options,  # behind the end of all options
+                b"\xfd\0" + options,  # without a length
+                options[: chance.randrange(len(options))],
+                b"\2\3\5" + options,
+                b"\2\2" + options,
+                b"\xfd\x20" + options,
+                options + size,
+            ]
+        )
+    return options.ljust((len(options) + 3) // 4 * 4, b"\0")[:40]
+
+
 def addresses(chance: random.Random, world: World, family: int, what: str) -> tuple[bytes, bytes]:
     """Source and destination, as on the wire."""
-    source = chance.choice((world.martians if what == "martian source" else world.sources)[family])
+    sources = {"martian source": world.martians, "source from elsewhere": world.strays}
+    source = chance.choice(sources.get(what, world.sources)[family])
     destination = chance.choice((world.odd if what == "odd destination" else world.good)[family])
     kind = socket.AF_INET if family == IPV4 else socket.AF_INET6
     return socket.inet_pton(kind, source), socket.inet_pton(kind, destination)
@@ -180,10 +239,12 @@ def flipped(chance: random.Random, frame: bytes) -> bytes:
 # --- IPv4
 
 
-def ipv4(chance: random.Random, world: World, what: str, number: int, mtu: int) -> bytes:
+def ipv4(chance: random.Random, world: World, what: str, number: int) -> bytes:
     source, destination = addresses(chance, world, IPV4, what)
     options = options4(chance) if what == "options" else b""
-    size = size_of(chance, what, mtu - 20 - 20 - len(options))
+    size = size_of(chance, what, world.mtu - 20 - 20 - len(options))
+    if what == "larger than the MTU":
+        size = chance.randrange(min(world.far_mtu - 40, world.mtu - 41), world.mtu - 40)
     if what == "other protocol":
         protocol, body = (
             chance.choice([2, 4, 41, 47, 50, 89, 103, 112, 132, 253]),
@@ -191,12 +252,14 @@ def ipv4(chance: random.Random, world: World, what: str, number: int, mtu: int) 
         )
     else:
         protocol, body = transport(
-            chance, source, destination, payload_of(chance, number, size), IPV4
+            chance, source, destination, payload_of(chance, number, size), IPV4, what
         )
     ttl = chance.choice([0, 1]) if what == "TTL 0 or 1" else chance.choice([2, 3, 64, 64, 128, 255])
     fragment = chance.choice([0, 0x4000])
     if what == "fragment":
         fragment = chance.choice([0x2000, 0x2000 | 185, 370, 8191, 0x2000 | 8190])
+    if what == "larger than the MTU":
+        fragment = chance.choice([0, 0, 0, 0x4000, 0x2000, 0x2000 | 185, 370, 8100, 0x6000])
     if chance.random() < 0.01:
         fragment |= 0x8000  # RFC 3514
     words = 5 + len(options) // 4
@@ -245,9 +308,11 @@ def options4(chance: random.Random) -> bytes:
 # --- IPv6
 
 
-def ipv6(chance: random.Random, world: World, what: str, number: int, mtu: int) -> bytes:
+def ipv6(chance: random.Random, world: World, what: str, number: int) -> bytes:
     source, destination = addresses(chance, world, IPV6, what)
-    size = size_of(chance, what, mtu - 40 - 20)
+    size = size_of(chance, what, world.mtu - 40 - 20)
+    if what == "larger than the MTU":
+        size = chance.randrange(min(world.far_mtu - 60, world.mtu - 61), world.mtu - 60)
     if what == "other protocol":
         protocol, body = (
             chance.choice([4, 41, 47, 50, 51, 59, 89, 103, 132, 253]),
@@ -255,7 +320,7 @@ def ipv6(chance: random.Random, world: World, what: str, number: int, mtu: int) 
         )
     else:
         protocol, body = transport(
-            chance, source, destination, payload_of(chance, number, size), IPV6
+            chance, source, destination, payload_of(chance, number, size), IPV6, what
         )
     if what == "extension headers":
         protocol, body = extended(chance, protocol, body)
@@ -277,8 +342,8 @@ def ipv6(chance: random.Random, world: World, what: str, number: int, mtu: int) 
 
 
 def extended(chance: random.Random, protocol: int, body: bytes) -> tuple[int, bytes]:
-    """One to three extension headers in front of a payload, in any order, some broken."""
-    for _ in range(chance.randrange(1, 4)):
+    """Extension headers in front of a payload, in any order, some broken: one to three, now and then a chain of 40."""
+    for _ in range(40 if chance.random() < 0.05 else chance.randrange(1, 4)):
         kind = chance.choice([HOP, ROUTING, FRAGMENT, DESTINATION, DESTINATION])
         if kind == FRAGMENT:
             offset = chance.choice([0, 1, 185 << 3 | 1, 370 << 3])
