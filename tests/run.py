@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run the tests of one or all levels, from cheap to real, and say what ran, what failed and what was left out.
 
-Runs inside the tools tree, from the top of the checkout (`make test`). C unit tests run from the
-sanitizers' build. Results are kept as JUnit files in build/test.
+Runs inside the tools tree, from the top of the checkout (`make test`). C unit tests and the
+packet tests' harness run from the sanitizers' build. Results are kept as JUnit files in build/test.
 """
 
 import argparse
@@ -48,9 +48,14 @@ def progress(text: str) -> None:
     print(f"[test] {text}", file=sys.stderr, flush=True)
 
 
+def compile_asan() -> None:
+    """Bring build/asan up to date."""
+    subprocess.run(["image/tools/compile", "asan"], cwd=TOP, check=True)
+
+
 def run_c_units(feature: str, count: Count) -> None:
     """Run the cmocka programs of build/asan."""
-    subprocess.run(["image/tools/compile", "asan"], cwd=TOP, check=True)
+    compile_asan()
     listed = subprocess.run(
         ["meson", "introspect", "--tests", "build/asan"],
         cwd=TOP,
@@ -92,6 +97,9 @@ def run_pytest(level: str, feature: str, count: Count) -> None:
     env = dict(
         os.environ, PYTHONPATH=f"{TOP}/build/dev/python:{TOP}", SLUICE_BUILD=f"{TOP}/build/dev"
     )
+    if level == "packet":
+        compile_asan()
+        env["SLUICE_HARNESS_BUILD"] = f"{TOP}/build/asan"
     if level == "vm":
         # The results' folder is the only one of the checkout that the machine writes to.
         command = ["python3", "-m", "lab", "vm", "--out", "build/test", "--", *command]
