@@ -101,7 +101,9 @@ class Instance:
 
     def route(self, version: int, address: int, plen: int, nexthop: int) -> None:
         """Put a prefix into VRF 0's trie, shorter ones first."""
-        root = self.rows(self.config, f"mtrie{version}_root", "mtrie_root_row")[0].entry
+        vrf = self.rows(self.config, "vrf", "vrf_row")[0]
+        vrf.root4 = vrf.root6 = 1
+        root = self.rows(self.config, f"mtrie{version}_root", "mtrie_root_row")[1].entry
         blocks = self.rows(self.config, f"mtrie{version}_block", "mtrie_block_row")
         size = 32 if version == 4 else 128
         leaf = plen << 23 | nexthop

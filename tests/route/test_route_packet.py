@@ -281,11 +281,31 @@ def test_all_tables_are_empty_after_all_is_deleted(router: Router, lan: Port, wa
         router.route(f"10.{i}.0.0/{16 + i % 17}", **via(1 + i % 9, wan, "."))
         router.route(f"2001:db8:{i}::/{48 + i}", **via(1 + i % 9, wan, ":"))
     router.reset()
-    for table in ("iface", "neigh", "mtrie4_block", "mtrie6_block", "vrf", "port"):
+    for table in (
+        *("iface", "neigh", "mtrie4_block", "mtrie6_block", "mtrie4_root", "mtrie6_root"),
+        *("vrf", "port"),
+    ):
         assert router.used(table) == 0, table
     assert router.used("nexthop") == 1  # the one that means Linux
     roots = router.rows("mtrie4_root", "mtrie_root_row")
     assert not any(roots[0].entry)
+    assert not any(roots[1].entry)
+    assert not router.rows("vrf", "vrf_row")[0].root4
+
+
+def test_a_vrf_without_routes_has_no_root(router: Router, lan: Port, wan: Port) -> None:
+    router.vrf(5)
+    router.vrf(6)
+    before = router.used("mtrie4_root"), router.used("mtrie6_root")
+    first = router.route("203.0.113.0/24", table=LOCAL, type=RTN_BLACKHOLE, vrf=5)
+    other = router.route("203.0.113.0/25", type=RTN_BLACKHOLE, vrf=5)
+    third = router.route("203.0.113.0/24", type=RTN_BLACKHOLE, vrf=6)
+    assert (router.used("mtrie4_root"), router.used("mtrie6_root")) == (before[0] + 2, before[1])
+    assert gateway_of(lan, "203.0.113.1") == "no_route"
+    for route in (first, other, third):
+        router.delete("route", route)
+    assert router.used("mtrie4_root") == before[0]
+    assert router.rows("vrf", "vrf_row")[5].root4 == 0
 
 
 def test_vrfs_with_overlapping_addresses_are_apart(router: Router, lan: Port, wan: Port) -> None:

@@ -99,7 +99,7 @@ static inline bool special(uint32_t addr)
 /* Linux takes no packet from its own addresses; with custom local routes it looks up the source's route. */
 static __rte_noinline bool source_is_local(uint32_t vrf, uint32_t src)
 {
-	uint8_t type = nexthop_rows[mtrie4_lookup(vrf, src)].type;
+	uint8_t type = nexthop_rows[mtrie4_lookup(vrf_root4(vrf), src)].type;
 
 	return type == NEXTHOP_LOCAL || type == NEXTHOP_BROADCAST || type == NEXTHOP_LINUX;
 }
@@ -141,7 +141,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 			     struct forward *ret, uint32_t *ret_dst)
 {
 	const struct vrf_row *vrf_row_ = &vrf_rows[vrf];
-	const mtrie_entry *root = mtrie4_roots[vrf].entry;
+	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -179,7 +179,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 static __rte_always_inline void lookup(uint32_t vrf, struct forward *pkts, const uint32_t *dst,
 				       uint16_t n)
 {
-	const mtrie_entry *root = mtrie4_roots[vrf].entry;
+	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
 	const struct mtrie_block_row *blocks = mtrie4_blocks;
 	const struct nexthop_row *nexthops = nexthop_rows;
 

@@ -83,7 +83,7 @@ static inline void decrease_hop_limit(void *header)
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
 			     struct forward *ret, const uint8_t **ret_dst)
 {
-	const mtrie_entry *root = mtrie6_roots[vrf].entry;
+	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -111,7 +111,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 /* mtrie6_lookup over a burst, a level at a time, for those that have one more. */
 static inline void lookup(uint32_t vrf, struct forward *pkts, const uint8_t *const *dst, uint16_t n)
 {
-	const mtrie_entry *root = mtrie6_roots[vrf].entry;
+	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
 	const struct mtrie_block_row *blocks = mtrie6_blocks;
 	uint8_t deeper[FP_BURST];
 	uint16_t n_deeper = 0;

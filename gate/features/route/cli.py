@@ -32,8 +32,8 @@ VALUE = 0x7FFFFF
 ROOT = 65536
 SIZES = {socket.AF_INET: 32, socket.AF_INET6: 128}
 TABLES = {
-    socket.AF_INET: ("mtrie4_root", "mtrie4_block"),
-    socket.AF_INET6: ("mtrie6_root", "mtrie6_block"),
+    socket.AF_INET: ("mtrie4_root", "mtrie4_block", "root4"),
+    socket.AF_INET6: ("mtrie6_root", "mtrie6_block", "root6"),
 }
 
 type Prefix = tuple[int, int]  # address as a number, length
@@ -43,13 +43,15 @@ class Trie:
     """One VRF's and family's trie, as it stands in memory."""
 
     def __init__(self, view: View, family: int, vrf: int) -> None:
-        root, block = TABLES[socket.AddressFamily(family)]
+        root, block, field = TABLES[socket.AddressFamily(family)]
+        vrfs = view.config.rows("vrf", "struct vrf_row")
         self.size = SIZES[socket.AddressFamily(family)]
-        if not 0 <= vrf < view.config.capacity(root):
+        if not 0 <= vrf < view.config.capacity("vrf"):
             raise CliError(
-                f"there is no VRF {vrf}", hint=f"VRFs are 0 to {view.config.capacity(root) - 1}"
+                f"there is no VRF {vrf}", hint=f"VRFs are 0 to {view.config.capacity('vrf') - 1}"
             )
-        self.root = view.config.words(root, start=vrf * ROOT, count=ROOT)
+        row = getattr(vrfs[vrf], field)
+        self.root = view.config.words(root, start=row * ROOT, count=ROOT)
         self.blocks = view.config.words(block)
 
     def lookup(self, address: int) -> int:

@@ -13,17 +13,17 @@ from sluice.shm import Row, Struct, Tables
 
 BLOCK, VALUE = lib.MTRIE_BLOCK, lib.MTRIE_VALUE
 FAMILIES = (
-    (socket.AF_INET, 32, "mtrie4_root", "mtrie4_block"),
-    (socket.AF_INET6, 128, "mtrie6_root", "mtrie6_block"),
+    (socket.AF_INET, 32, "mtrie4_root", "mtrie4_block", "root4"),
+    (socket.AF_INET6, 128, "mtrie6_root", "mtrie6_block", "root6"),
 )
 
 
 class Walk:
     """One root of one family. Yields (address, prefix length, next hop's row)."""
 
-    def __init__(self, tables: Tables, vrf: int, bits: int, root: str, block: str) -> None:
+    def __init__(self, tables: Tables, row: int, bits: int, root: str, block: str) -> None:
         self.config, self.bits, self.block = tables.config, bits, block
-        self.root = self.config.words(root, vrf, 1)
+        self.root = self.config.words(root, row, 1)
 
     def leaves(self) -> Iterator[tuple[int, int, int]]:
         """Each prefix that is seen anywhere, once."""
@@ -81,8 +81,10 @@ def canonical(tables: Tables) -> Iterator[Row]:
 
     vrfs = {0} | {row["vrf"] for row in tables.rows("iface")}
     for vrf in sorted(vrfs):
-        for family, bits, root, block in FAMILIES:
-            for address, plen, number in Walk(tables, vrf, bits, root, block).leaves():
+        for family, bits, root, block, field in FAMILIES:
+            for address, plen, number in Walk(
+                tables, getattr(tables.structs("vrf")[vrf], field), bits, root, block
+            ).leaves():
                 hop = nexthops[number]
                 packed = address.to_bytes(bits // 8)
                 yield {

@@ -2,7 +2,6 @@
 #include "features/route/route.h"
 
 #include "features/feature.h"
-#include "features/vrf/fpc_vrf.h"
 #include "fpc/fpc.h"
 #include "lib/settings.h"
 
@@ -21,12 +20,12 @@ static uint32_t block6_capacity(const struct settings *s)
 	return setting_or(s->max_blocks6, 16384);
 }
 
-/* Memory that isn't touched costs nothing, so roots are there for all VRFs. */
+/* Memory that isn't touched costs nothing, so there is room for many. */
 static const struct feature_table config_tables[] = {
 	{{"nexthop", 2, sizeof(struct nexthop_row), 0}, nexthop_capacity},
 	{{"nexthop_group", 1, sizeof(struct nexthop_group_row), NEXTHOP_GROUPS}},
-	{{"mtrie4_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
-	{{"mtrie6_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
+	{{"mtrie4_root", 2, sizeof(struct mtrie_root_row), MTRIE_ROOTS}},
+	{{"mtrie6_root", 2, sizeof(struct mtrie_root_row), MTRIE_ROOTS}},
 	{{"mtrie4_block", 1, sizeof(struct mtrie_block_row), 0}, block4_capacity},
 	{{"mtrie6_block", 1, sizeof(struct mtrie_block_row), 0}, block6_capacity},
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Routes: next hops, and the M-tries that lead to them.
  *
- * IPv4: strides 16/8/8. Each VRF has a root of 65,536 entries indexed by the first 16 bits, then blocks of 256 entries.
+ * IPv4: strides 16/8/8. Each routing table has a root of 65,536 entries indexed by the first 16 bits, then blocks of 256 entries.
  * IPv6: 16, then fourteen times 8, the same blocks. An entry is one word, so a reader sees either the old or the new one:
  *
  *   bit 31     1: the rest is the number of a block; 0: a leaf
@@ -23,7 +23,9 @@ typedef _Atomic uint32_t mtrie_entry;
 #define MTRIE_VALUE	  0x7fffffU
 #define MTRIE_PLEN(entry) (((entry) >> 23) & 0xff)
 
-/* Row of the config tables "mtrie4_root" and "mtrie6_root"; row index: VRF number. */
+/* Row of the config tables "mtrie4_root" and "mtrie6_root", rows 1 and up: a routing table of a VRF, given out with its first
+ * route. A VRF's tables local and main are one; vrf.h has its row. Row 0 is empty for good: no route to anywhere. */
+#define MTRIE_ROOTS 1024
 struct mtrie_root_row {
 	mtrie_entry entry[65536];
 };
@@ -71,11 +73,11 @@ extern const struct nexthop_group_row *nexthop_group_rows;
 extern const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
 extern const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
 
-/* Worker: row in "nexthop" for @dst (host byte order), 0: no route. */
-static inline uint32_t mtrie4_lookup(uint32_t vrf, uint32_t dst)
+/* Worker: row in "nexthop" for @dst (host byte order) by the routes of row @root, 0: no route. */
+static inline uint32_t mtrie4_lookup(uint32_t root, uint32_t dst)
 {
 	uint32_t e =
-		atomic_load_explicit(&mtrie4_roots[vrf].entry[dst >> 16], memory_order_acquire);
+		atomic_load_explicit(&mtrie4_roots[root].entry[dst >> 16], memory_order_acquire);
 
 	if (e & MTRIE_BLOCK) {
 		e = atomic_load_explicit(&mtrie4_blocks[e & MTRIE_VALUE].entry[(dst >> 8) & 0xff],
@@ -88,9 +90,9 @@ static inline uint32_t mtrie4_lookup(uint32_t vrf, uint32_t dst)
 }
 
 /* Worker: likewise for @dst, 16 bytes in network byte order. */
-static inline uint32_t mtrie6_lookup(uint32_t vrf, const uint8_t dst[16])
+static inline uint32_t mtrie6_lookup(uint32_t root, const uint8_t dst[16])
 {
-	uint32_t e = atomic_load_explicit(&mtrie6_roots[vrf].entry[(uint32_t)dst[0] << 8 | dst[1]],
+	uint32_t e = atomic_load_explicit(&mtrie6_roots[root].entry[(uint32_t)dst[0] << 8 | dst[1]],
 					  memory_order_acquire);
 
 	for (unsigned i = 2; e & MTRIE_BLOCK; i++)
