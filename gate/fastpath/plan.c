@@ -564,8 +564,8 @@ void plan_print(const struct plan *plan, const struct settings *settings)
 	     setting_or(settings->max_neighs, 16384));
 	line("FP_MAX_NEXTHOPS", settings->max_nexthops != SETTING_AUTO, "%u",
 	     setting_or(settings->max_nexthops, 16384));
-	line("FP_MAX_IPV4_BLOCKS", settings->max_blocks4 != SETTING_AUTO, "%u",
-	     setting_or(settings->max_blocks4, 16384));
-	line("FP_MAX_IPV6_BLOCKS", settings->max_blocks6 != SETTING_AUTO, "%u",
-	     setting_or(settings->max_blocks6, 16384));
+	line("FP_MAX_IPV4_LINES", settings->max_lines4 != SETTING_AUTO, "%u",
+	     setting_or(settings->max_lines4, 1 << 20));
+	line("FP_MAX_IPV6_LINES", settings->max_lines6 != SETTING_AUTO, "%u",
+	     setting_or(settings->max_lines6, 1 << 20));
 }

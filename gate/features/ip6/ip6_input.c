@@ -112,8 +112,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 static inline void lookup(uint32_t vrf, struct forward *pkts, const uint8_t *const *dst, uint16_t n)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
-	const struct mtrie_block_row *blocks = mtrie6_blocks;
-	uint8_t deeper[FP_BURST];
+	uint8_t deeper[FP_BURST], at[FP_BURST];
 	uint16_t n_deeper = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -121,18 +120,17 @@ static inline void lookup(uint32_t vrf, struct forward *pkts, const uint8_t *con
 						  memory_order_acquire);
 
 		pkts[i].nexthop = e;
+		at[i] = 2;
 		deeper[n_deeper] = i;
 		n_deeper += e >> 31;
 	}
-	for (unsigned at = 2; n_deeper; at++) {
+	while (n_deeper) {
 		uint16_t still = 0;
 
 		for (uint16_t j = 0; j < n_deeper; j++) {
 			uint16_t i = deeper[j];
-			uint32_t e = pkts[i].nexthop & MTRIE_VALUE;
+			uint32_t e = mtrie6_step(pkts[i].nexthop, dst[i], &at[i]);
 
-			e = atomic_load_explicit(&blocks[e].entry[dst[i][at]],
-						 memory_order_acquire);
 			pkts[i].nexthop = e;
 			deeper[still] = i;
 			still += e >> 31;

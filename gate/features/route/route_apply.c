@@ -44,8 +44,8 @@ struct prefix {
 	struct candidate *first;
 	uint32_t value : 23; /* row in "nexthop" that the trie has for it */
 	bool in_trie : 1;    /* mtrie_add was called */
-	bool starved : 1;    /* but there was no block */
-	uint16_t fib; /* number of its routing table */
+	bool starved : 1;    /* but there was no room */
+	uint16_t fib;	     /* number of its routing table */
 	uint8_t family;
 	uint8_t plen;
 	uint8_t dst[]; /* 4 or 16 bytes */
@@ -140,8 +140,7 @@ static struct mtrie_cover cover(struct fib *const *fibs, uint8_t family, uint32_
 				const uint8_t *addr, uint8_t plen)
 {
 	for (int i = plen; i >= 0; i--) {
-		struct prefix *p =
-			fibs[number]->n[i] ? find_over(family, number, i, addr) : NULL;
+		struct prefix *p = fibs[number]->n[i] ? find_over(family, number, i, addr) : NULL;
 
 		if (p)
 			return (struct mtrie_cover){p->value, p->plen};
@@ -196,6 +195,19 @@ static uint32_t wanted_value(const struct prefix *p)
 	return best->nexthop;
 }
 
+/* There is room again: what stands in pinned ranges gets its place. */
+static void refill(uint8_t family)
+{
+	struct mtrie *t = family == AF_INET ? &trie4 : &trie6;
+
+	mtrie_unpin(t, family == AF_INET ? cover4 : cover6, NULL);
+	for (uint32_t i = 0; i < n_buckets; i++)
+		for (struct prefix *p = buckets[i]; p; p = p->chain)
+			if (p->family == family && p->in_trie &&
+			    !mtrie_change(t, p->fib, p->dst, p->plen, p->value))
+				p->starved = false;
+}
+
 /* Brings the trie to what's wanted. */
 static void install(struct prefix *p)
 {
@@ -204,10 +216,8 @@ static void install(struct prefix *p)
 	bool changed = value != p->value;
 
 	p->value = value;
-	if (p->starved && mtrie_room(t, p->fib, p->dst, p->plen)) {
-		mtrie_remove(t, p->fib, p->dst, p->plen, cover_of(p), NULL);
-		p->in_trie = false;
-	}
+	if (p->starved && mtrie_room(t, mtrie_pinned(t)))
+		refill(p->family);
 	if (!p->in_trie) {
 		int rc = mtrie_add(t, p->fib, p->dst, p->plen, value);
 
@@ -216,7 +226,7 @@ static void install(struct prefix *p)
 		p->in_trie = true;
 		p->starved = rc != 0;
 	} else if (changed) {
-		mtrie_change(t, p->fib, p->dst, p->plen, value);
+		p->starved = mtrie_change(t, p->fib, p->dst, p->plen, value) != 0;
 	}
 }
 
@@ -656,7 +666,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	if (before_row)
 		nexthop_put(before_row);
 	if (!rc && c->prefix->starved)
-		rc = err_set(err, ENOSPC, "the IPv%u trie is full (FP_MAX_IPV%u_BLOCKS)",
+		rc = err_set(err, ENOSPC, "the IPv%u trie is full (FP_MAX_IPV%u_LINES)",
 			     r->family == AF_INET ? 4 : 6, r->family == AF_INET ? 4 : 6);
 	return rc;
 }
@@ -694,10 +704,9 @@ static int init(struct fpm *fpm, struct err *err)
 	int rc = nexthops_init(fpm, err);
 
 	if (!rc)
-		rc = mtrie_init(&trie4, fpm, "mtrie4_root", "mtrie4_block", 32, nexthop_linux, err);
+		rc = mtrie_init(&trie4, fpm, "mtrie4_root", "mtrie4_line", 32, nexthop_linux, err);
 	if (!rc)
-		rc = mtrie_init(&trie6, fpm, "mtrie6_root", "mtrie6_block", 128, nexthop_linux,
-				err);
+		rc = mtrie_init(&trie6, fpm, "mtrie6_root", "mtrie6_line", 128, nexthop_linux, err);
 	if (!rc)
 		rc = fpm_rows_init(&roots4, fpm, "mtrie4_root", err);
 	if (!rc)
