@@ -21,6 +21,7 @@
 #include "fastpath/reasons.h"
 #include "fastpath/trace.h"
 #include "features/feature.h"
+#include "fpn/timer.h"
 #include "lib/err.h"
 #include "shm/quiesce.h"
 #include "shm/shm.h"
@@ -55,6 +56,7 @@ struct fp_worker {
 		traced; /* number of the packet in hand where a trace follows it, else 0 (fastpath/watch.h) */
 	bool of_linux; /* the packet in hand is Linux's; kept only while somebody looks on */
 	struct fp_txq tx[FP_PORTS_MAX];
+	struct timers timers; /* those of features; the clock is milliseconds */
 } __rte_cache_aligned;
 
 /* A burst of @n packets (1 to FP_BURST) that came in on the interface in row @iface of the config table "iface". */

@@ -33,6 +33,8 @@ class Sluice:
     """fp-rte with one worker between net_pcap and net_null."""
 
     name = "sluice"
+    # The last one is where all go.
+    links: tuple[tuple[str, str], ...] = (("s0", PORT_MAC_TEXT), ("s1", "02:00:00:00:00:01"))
 
     def __init__(self, build: Path, folder: Path) -> None:
         self.build = build
@@ -58,13 +60,7 @@ class Sluice:
     def start(self, case: Case, pcap: Path) -> None:
         """Start both daemons and set interfaces, one neighbour and the case's routes."""
         env = self.folder / "fast-path.env"
-        blocks = 16384 if case.routes == 1 else 131072 if case.family == 4 else 262144
-        env.write_text(
-            f'FP_PORTS="s0=net_pcap0,rx_pcap={pcap},infinite_rx=1 s1=net_null1,no-rx=1"\n'
-            f"FP_CORES={WORKER_CPU}\nFP_CONTROL_CORE={CONTROL_CPU}\nFP_IDLE_SLEEP=0\n"
-            f"FP_MBUFS={16384 + 2 * case.destinations}\nFP_HUGEPAGES=yes\n"
-            f"FP_MAX_IPV{case.family}_BLOCKS={blocks}\n"
-        )
+        env.write_text(self.settings(case, pcap))
         self.fpmd = self._spawn("fpmd", env)
         wait_for("fpmd's start", Path(f"/run/sluice/{INSTANCE}/fpc.sock").exists, 10)
         self.rte = self._spawn("fp-rte", env)
@@ -73,11 +69,21 @@ class Sluice:
         def ports_there() -> bool:
             if rte.poll() is not None:
                 raise UnavailableError(self._log("fp-rte"))
-            return len(self._ports()) == 2
+            return len(self._ports()) == len(self.links)
 
         wait_for("fp-rte's start", ports_there, 60)
         self._configure(case)
         self._check_forwarding()
+
+    def settings(self, case: Case, pcap: Path) -> str:
+        """Return fast-path.env."""
+        blocks = 16384 if case.routes == 1 else 131072 if case.family == 4 else 262144
+        return (
+            f'FP_PORTS="s0=net_pcap0,rx_pcap={pcap},infinite_rx=1 s1=net_null1,no-rx=1"\n'
+            f"FP_CORES={WORKER_CPU}\nFP_CONTROL_CORE={CONTROL_CPU}\nFP_IDLE_SLEEP=0\n"
+            f"FP_MBUFS={16384 + 2 * case.destinations}\nFP_HUGEPAGES=yes\n"
+            f"FP_MAX_IPV{case.family}_BLOCKS={blocks}\n"
+        )
 
     def _ports(self) -> list[dict[str, object]]:
         try:
@@ -99,7 +105,7 @@ class Sluice:
             f"/run/sluice/{INSTANCE}/fpc.sock", Role.SYNC, name="bench", timeout=120
         ) as fpmd:
             fpmd.set("vrf", encode("vrf", vrf=0))
-            for name, mac in (("s0", PORT_MAC_TEXT), ("s1", "02:00:00:00:00:01")):
+            for name, mac in self.links:
                 link = encode(
                     "iface",
                     vrf=0,
@@ -167,7 +173,7 @@ class Sluice:
         """End both and remove what they left."""
         stop_process(self.rte)
         stop_process(self.fpmd)
-        for name in ("s0", "s1"):
+        for name, _ in self.links:
             subprocess.run(["ip", "link", "del", name], stderr=subprocess.DEVNULL)
         for path in Path("/dev/shm").glob(f"sluice.{INSTANCE}*"):
             path.unlink()
