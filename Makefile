@@ -59,7 +59,8 @@ new-feature: ## start FEATURE=name: its folders, its line in features.def
 bench: ## cycles per packet beside grout and testpmd, into build/bench; BENCH="--rounds 3 --case ipv4-4096"
 	@export SLUICE_TREE=$$(image/tools/build bench); \
 	$(ENTER) image/tools/compile bench; \
-	$(ENTER) env PYTHONPATH=.:build/bench-sid/python python3 -m tests.bench.forwarding $(BENCH)
+	$(ENTER) env PYTHONPATH=.:build/bench-sid/python python3 -m tests.bench.forwarding $(BENCH); \
+	$(ENTER) env PYTHONPATH=.:build/bench-sid/python python3 -m tests.bench.workers $(BENCH)
 
 fuzz: ## run each fuzz target for SECONDS=60
 	@$(ENTER) image/tools/fuzz "$(SECONDS)"

@@ -4,7 +4,9 @@
 from sluice.cli.command import Row
 from sluice.cli.view import View
 
-COUNTERS = ("packets", "from_linux", "busy_cycles", "idle_cycles", "sleep_cycles")
+COUNTERS = (
+    "packets", "from_linux", "given", "taken", "busy_cycles", "idle_cycles", "sleep_cycles",
+)  # fmt: skip
 COLUMNS = (
     ("worker", "WORKER"),
     ("core", "CPU"),
@@ -13,6 +15,8 @@ COLUMNS = (
     ("sleep", "SLEEP %"),
     ("packets", "PACKETS/S"),
     ("from_linux", "FROM LINUX/S"),
+    ("given", "GIVEN/S"),
+    ("taken", "TAKEN/S"),
     ("cycles", "CYCLES/PACKET"),
 )
 
@@ -37,7 +41,7 @@ def usage(
         then = before.get((worker, core), dict.fromkeys(COUNTERS, 0))
         delta = {key: now[key] - then[key] for key in COUNTERS}
         cycles = delta["busy_cycles"] + delta["idle_cycles"] + delta["sleep_cycles"]
-        packets = delta["packets"] + delta["from_linux"]
+        packets = delta["packets"] + delta["from_linux"] + delta["taken"]
         found.append(
             {
                 "worker": worker,
@@ -47,7 +51,7 @@ def usage(
                     for key in ("busy", "idle", "sleep")
                 },
                 "packets": round(delta["packets"] / seconds),
-                "from_linux": round(delta["from_linux"] / seconds),
+                **{key: round(delta[key] / seconds) for key in ("from_linux", "given", "taken")},
                 "cycles": round(delta["busy_cycles"] / packets) if packets else None,
             }
         )

@@ -4,7 +4,9 @@
 Measured over an interval by the workers themselves, in cycles of the processor's time stamp
 counter. A worker that has nothing to do polls a while (idle), then sleeps. Keys of `-j`, one object
 a worker: worker, core, busy, idle, sleep (percent of the interval), packets (a second, received
-from ports), from_linux (a second), cycles (busy cycles per packet, null without packets).
+from ports), from_linux (a second), given (a second: those of packets that other workers were
+given to handle, see FP_SPREAD), taken (a second: those that this worker was given), cycles (busy
+cycles per packet received, from Linux or taken; null without packets).
 """
 
 import sys

@@ -7,8 +7,8 @@ workers: objects as of fp-cpu-usage; reasons: objects with reason, kind (drop, e
 of a plugin), packets, text, of those that were met meanwhile. All counts are a second; bits are with
 the Ethernet header.
 
-Keys of `rings -j`: name, kind (to-linux, from-linux, transmit, capture, memory), owner (port of
-to-linux, worker of from-linux and transmit, CPU socket of memory), used, most (of what was seen ten
+Keys of `rings -j`: name, kind (to-linux, from-linux, transmit, capture, spread, memory), owner
+(port of to-linux, worker of from-linux, transmit and spread, CPU socket of memory), used, most (of what was seen ten
 times a second since fp-rte's start), size, fill (percent), lost (of
 capture: copies that weren't shown; packets that other rings have no room for are among the drops).
 """
@@ -29,7 +29,7 @@ COUNTERS = (
     "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_dropped", "tx_dropped", "exceptions",
 )  # fmt: skip
 KINDS = ("drop", "exception", "counter")
-RING_KINDS = ("", "to-linux", "from-linux", "transmit", "capture", "memory")
+RING_KINDS = ("", "to-linux", "from-linux", "transmit", "capture", "spread", "memory")
 INTERFACE_COLUMNS = (
     ("name", "INTERFACE"),
     ("rx_packets", "RX PACKETS/S"),

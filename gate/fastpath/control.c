@@ -311,6 +311,7 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 
 	client_init(&client);
 	rings_init(stats);
+	gc_init(&rte.gc, shm_rows(stats, "worker"));
 	rc = viewers_open(paths, err);
 	for (int64_t ports_at = 0;;) {
 		int64_t now = milliseconds();
@@ -323,6 +324,7 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 			for (unsigned i = 0; i < rte.n_ports && !rc; i++)
 				rc = look_after(&rte.ports[i], &before[i], !ports_at, &client, err);
 			rings_look();
+			gc_run(&rte.gc);
 			ports_at = now + PORTS_MS;
 		}
 		if (rc)

@@ -15,6 +15,7 @@
 #include <rte_bus_vdev.h>
 #include <rte_ethdev.h>
 
+#include "fpn/packets.h"
 #include "fpn/vnet.h"
 #include "lib/log.h"
 
@@ -193,14 +194,9 @@ static bool write_packet(int fd, const struct rte_mbuf *m)
 {
 	struct virtio_net_hdr header = {};
 	struct iovec iov[1 + SEGMENTS_MAX] = {{&header, sizeof(header)}};
-	int n = 1;
+	unsigned n = packet_pieces(m, iov + 1, SEGMENTS_MAX);
 
-	for (const struct rte_mbuf *s = m; s; s = s->next) {
-		if (n > SEGMENTS_MAX)
-			return false;
-		iov[n++] = (struct iovec){rte_pktmbuf_mtod(s, void *), s->data_len};
-	}
-	return writev(fd, iov, n) >= 0;
+	return n <= SEGMENTS_MAX && writev(fd, iov, (int)n + 1) >= 0;
 }
 
 /* How many of @pkts vhost takes. Its ring may hold others that are in front of the control plane's: these wait a little. */

@@ -24,6 +24,7 @@
 #include "fastpath/stage.h"
 #include "fastpath/trace.h"
 #include "features/feature.h"
+#include "fpn/timer.h"
 #include "lib/err.h"
 #include "shm/quiesce.h"
 #include "shm/shm.h"
@@ -60,6 +61,7 @@ struct fp_worker {
 	bool polling;	/* within a poll function */
 	uint64_t polls; /* bit a poll function that wants to be called (fp_register_poll) */
 	struct fp_txq tx[FP_PORTS_MAX];
+	struct timers timers; /* those of features; the clock is milliseconds */
 } __rte_cache_aligned;
 
 /* A burst of @n packets (1 to FP_BURST) that came in on the interface in row @iface of the config table "iface". */

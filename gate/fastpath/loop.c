@@ -13,6 +13,9 @@
 #include <rte_ethdev.h>
 #include <rte_malloc.h>
 
+#include "fpn/cpu.h"
+#include "fpn/packets.h"
+
 #define IDLE_LOOPS 256 /* empty polls before the first sleep */
 /* A sleep is this part of the time since the last packet, at most FP_IDLE_SLEEP: a packet waits little in proportion to
  * the silence before it, and a fast path that is hardly used costs hardly anything. */
@@ -66,6 +69,7 @@ static int give_tx_queues(unsigned port, struct err *err)
 
 int loop_init(struct shm *stats, struct err *err)
 {
+	unsigned next = 0;
 	int rc;
 
 	rte.n_workers = rte.plan->n_cores;
@@ -91,7 +95,7 @@ int loop_init(struct shm *stats, struct err *err)
 		p->owner = (uint16_t)(i % rte.n_workers);
 		for (uint16_t q = 0; q < p->fpn.n_rxq; q++) {
 			/* One after the other, so that ports with few queues don't all end at worker 0. */
-			struct rte_worker *w = &rte.workers[(i + q) % rte.n_workers];
+			struct rte_worker *w = &rte.workers[next++ % rte.n_workers];
 
 			w->rx[w->n_rx++] = (struct rx_queue){.port = (uint16_t)i, .queue = q};
 		}
@@ -99,6 +103,9 @@ int loop_init(struct shm *stats, struct err *err)
 		if (rc)
 			return rc;
 	}
+	rc = spread_init(err);
+	if (rc)
+		return rc;
 	fp_edges.port_tx = port_send;
 	fp_edges.to_linux = exception_put;
 	fp_edges.capture_copy = exception_copy;
@@ -129,39 +136,47 @@ static void doze(struct rte_worker *w, uint32_t microseconds)
 {
 	quiesce_offline(w->fp.row);
 	atomic_store_explicit(&w->sleeping, 1, memory_order_seq_cst);
-	if (rte_ring_empty(w->from_linux) &&
-	    !atomic_load_explicit(&rte.pause, memory_order_seq_cst) &&
+	if (rte_ring_empty(w->from_linux) && !spread_waits(w) &&
+	    !atomic_load_explicit(&w->mail.head, memory_order_seq_cst) &&
 	    !atomic_load_explicit(&rte.stop, memory_order_seq_cst))
 		futex_wait(&w->sleeping, 1, microseconds);
 	atomic_store_explicit(&w->sleeping, 0, memory_order_relaxed);
 	quiesce_online(w->fp.row);
 }
 
-static void wait_for_resume(struct rte_worker *w)
+static struct message pauses[WORKERS_MAX];
+static _Atomic unsigned paused;
+
+static void wait_for_resume(void *worker, void *unused)
 {
+	struct rte_worker *w = worker;
+
 	quiesce_offline(w->fp.row);
-	atomic_fetch_add(&rte.paused, 1);
+	atomic_fetch_add(&paused, 1);
 	while (atomic_load_explicit(&rte.pause, memory_order_acquire))
 		usleep(20);
-	atomic_fetch_sub(&rte.paused, 1);
 	quiesce_online(w->fp.row);
 }
 
 /* Control thread. Returns when no worker reads shared memory, until loop_resume. */
 void loop_pause(void)
 {
+	atomic_store(&paused, 0);
 	atomic_store(&rte.pause, true);
-	for (unsigned i = 0; i < rte.n_workers; i++)
+	for (unsigned i = 0; i < rte.n_workers; i++) {
+		message_send(&rte.workers[i].mail, &pauses[i], wait_for_resume, NULL);
 		loop_wake(&rte.workers[i]);
-	while (atomic_load(&rte.paused) != rte.n_workers)
+	}
+	while (atomic_load(&paused) != rte.n_workers)
 		usleep(20);
 }
 
 void loop_resume(void)
 {
 	atomic_store(&rte.pause, false);
-	while (atomic_load(&rte.paused))
-		usleep(20);
+	for (unsigned i = 0; i < rte.n_workers; i++)
+		while (!message_done(&pauses[i]))
+			usleep(20);
 }
 
 /* Packets of Linux, in runs of the same port. */
@@ -171,19 +186,21 @@ static unsigned take_from_linux(struct rte_worker *w)
 	unsigned n = rte_ring_sc_dequeue_burst(w->from_linux, (void **)pkts, FP_BURST, NULL);
 
 	for (unsigned from = 0, to; from < n; from = to) {
-		for (to = from + 1; to < n && pkts[to]->port == pkts[from]->port; to++)
-			;
+		to = packets_run(pkts, from, n);
 		fp_process_linux_tx(&w->fp, pkts[from]->port, pkts + from, (uint16_t)(to - from));
 	}
 	w->fp.row->from_linux += n;
 	return n;
 }
 
-static unsigned send_shared(const struct shared_tx *tx)
+static unsigned send_shared(struct rte_worker *w, const struct shared_tx *tx)
 {
 	struct rte_mbuf *pkts[FP_BURST];
 	unsigned n = rte_ring_sc_dequeue_burst(tx->ring, (void **)pkts, FP_BURST, NULL);
 	unsigned sent = 0;
+
+	if (!n)
+		return 0;
 
 	while (sent < n) {
 		uint16_t now =
@@ -195,7 +212,18 @@ static unsigned send_shared(const struct shared_tx *tx)
 	}
 	if (unlikely(sent < n))
 		rte_pktmbuf_free_bulk(pkts + sent, n - sent);
-	return n - sent;
+	w->fp.reasons[DROP_TX_FULL] += n - sent;
+	return n;
+}
+
+void loop_send_shared(struct rte_worker *w)
+{
+	for (unsigned i = 0; i < w->n_shared; i++)
+		for (unsigned left = rte_ring_count(w->shared[i].ring), n; left; left -= n) {
+			n = send_shared(w, &w->shared[i]);
+			if (n >= left)
+				break;
+		}
 }
 
 static uint32_t seconds(void)
@@ -206,7 +234,7 @@ static uint32_t seconds(void)
 	return (uint32_t)now.tv_sec;
 }
 
-static __rte_noinline bool is_overloaded(struct rx_queue *rx)
+static __rte_noinline void look_whether_overloaded(struct rx_queue *rx)
 {
 	struct rte_port *p = &rte.ports[rx->port];
 	bool was = rx->overloaded;
@@ -221,13 +249,13 @@ static __rte_noinline bool is_overloaded(struct rx_queue *rx)
 	}
 	if (rx->overloaded && !was)
 		atomic_fetch_add_explicit(&p->overloads, 1, memory_order_relaxed);
-	return rx->overloaded;
 }
 
 /* A full burst came from @rx. */
-static inline bool overloaded(struct rx_queue *rx)
+static inline void overloaded(struct rx_queue *rx)
 {
-	return ++rx->full >= FULL_BURSTS ? is_overloaded(rx) : rx->overloaded;
+	if (++rx->full >= FULL_BURSTS)
+		look_whether_overloaded(rx);
 }
 
 int loop_main(void *worker)
@@ -238,7 +266,8 @@ int loop_main(void *worker)
 	const uint64_t microsecond = rte_get_tsc_hz() / 1000000;
 	const uint32_t longest = rte.plan->idle_sleep;
 	struct rte_mbuf *pkts[FP_BURST];
-	uint64_t last = rte_rdtsc(), clock_at = last, busy_at = last;
+	const uint64_t start = rte_rdtsc();
+	uint64_t last = start, clock_at = last, busy_at = last;
 	uint32_t idle = 0;
 	bool dozing = false;
 
@@ -249,22 +278,35 @@ int loop_main(void *worker)
 		unsigned received = 0, other = 0;
 		uint64_t now;
 
-		if (unlikely(atomic_load_explicit(&rte.pause, memory_order_relaxed)))
-			wait_for_resume(w);
+		if (unlikely(message_waits(&w->mail)))
+			message_run(&w->mail, w);
 		quiesce_point(row);
+		if (unlikely(w->spread))
+			spread_look(w, last);
 
 		for (unsigned i = 0; i < w->n_rx; i++) {
 			struct rx_queue *rx = &w->rx[i];
-			uint16_t n = rte_eth_rx_burst(rx->port, rx->queue, pkts, FP_BURST);
+			uint16_t n;
 
+			if (unlikely(rx->spread) && spread_holds(w->spread))
+				continue;
+			n = rte_eth_rx_burst(rx->port, rx->queue, pkts, FP_BURST);
 			if (!n)
 				continue;
 			received += n;
 			if (likely(n < FP_BURST)) {
 				rx->full = 0;
 				rx->overloaded = false;
-				fp_input(&w->fp, rx->port, pkts, n);
-			} else if (likely(!overloaded(rx))) {
+				if (unlikely(rx->spread))
+					spread_input(w, rx, pkts, n, last);
+				else
+					fp_input(&w->fp, rx->port, pkts, n);
+				continue;
+			}
+			overloaded(rx);
+			if (unlikely(rx->spread)) {
+				spread_input(w, rx, pkts, n, last);
+			} else if (likely(!rx->overloaded)) {
 				fp_input(&w->fp, rx->port, pkts, n);
 			} else {
 				fp_input_overloaded(&w->fp, rx->port, pkts, n);
@@ -272,21 +314,19 @@ int loop_main(void *worker)
 		}
 		if (unlikely(!rte_ring_empty(w->from_linux)))
 			other += take_from_linux(w);
+		if (unlikely(w->n_in))
+			other += spread_take(w);
 		for (unsigned i = 0; i < w->n_shared; i++)
-			if (!rte_ring_empty(w->shared[i].ring)) {
-				w->fp.reasons[DROP_TX_FULL] += send_shared(&w->shared[i]);
-				other++;
-			}
+			if (!rte_ring_empty(w->shared[i].ring))
+				other += send_shared(w, &w->shared[i]);
 		if (unlikely(w->fp.polls))
 			fp_poll(&w->fp);
 		fp_flush(&w->fp);
 
 		now = rte_rdtsc();
-		row->loops++;
 		if (likely(received | other)) {
-			row->busy_loops++;
 			row->packets += received;
-			row->busy_cycles += now - last;
+			cpu_busy(row, &last, now);
 			idle = 0;
 			busy_at = now;
 			if (unlikely(dozing)) {
@@ -296,15 +336,18 @@ int loop_main(void *worker)
 				exception_wake();
 			}
 		} else {
-			row->idle_cycles += now - last;
+			cpu_idle(row, &last, now);
 			idle++;
 		}
-		last = now;
 		if (unlikely(now - clock_at > clock_every)) {
 			clock_at = now;
 			w->fp.now = seconds();
+			timers_run(&w->fp.timers, (uint32_t)((now - start) / clock_every), w);
+			if (w->spread)
+				spread_calm(w, now);
 		}
-		if (unlikely(idle >= IDLE_LOOPS && longest && !w->fp.polls)) {
+		if (unlikely(idle >= IDLE_LOOPS && longest && !w->fp.polls) &&
+		    !atomic_load_explicit(&rte.crowded, memory_order_relaxed)) {
 			uint64_t sleep = (now - busy_at) / microsecond / IDLE_PART;
 
 			if (!dozing) {
@@ -313,9 +356,7 @@ int loop_main(void *worker)
 				exception_wake();
 			}
 			doze(w, sleep < longest ? (uint32_t)sleep : longest);
-			now = rte_rdtsc();
-			row->sleep_cycles += now - last;
-			last = now;
+			cpu_slept(row, &last, rte_rdtsc());
 		}
 	}
 	fp_flush(&w->fp);

@@ -384,7 +384,7 @@ static void plan_cores(struct plan *plan, const struct settings *settings,
 			cpus[n++] = system->cpus[i];
 		if (n > PLAN_WORKERS_MAX)
 			n = PLAN_WORKERS_MAX;
-	} else if (system_parse_cpus(settings->cores, cpus, &n)) {
+	} else if (cores_parse(settings->cores, cpus, &n)) {
 		err_hint(problem(plan, "FP_CORES: '%.60s' is no list of CPUs", settings->cores),
 			 "write it like 1,3-5");
 		n = 0;
@@ -481,6 +481,11 @@ void plan_make(struct plan *ret, const struct settings *settings, const struct s
 		setting_or(settings->exception_control,
 			   ret->exception_rate > 5000 ? ret->exception_rate : 5000);
 	ret->idle_sleep = setting_or(settings->idle_sleep, 5000);
+	if (ret->n_cores > 1 && settings->spread != SPREAD_NO)
+		ret->spread =
+			settings->spread == SPREAD_YES ? PLAN_SPREAD_ALWAYS : PLAN_SPREAD_AUTO;
+	else
+		ret->spread = PLAN_SPREAD_NO;
 
 	if (!system->has_tun)
 		err_hint(problem(ret, "/dev/net/tun is missing: ports can't appear in Linux"),
@@ -516,12 +521,9 @@ static void line(const char *key, bool set, const char *fmt, ...)
 
 void plan_print(const struct plan *plan, const struct settings *settings)
 {
-	char cores[WORKERS_MAX * 5] = "none";
-	size_t n = 0;
+	char cores[WORKERS_MAX * 5];
 
-	for (unsigned i = 0; i < plan->n_cores; i++)
-		n += (size_t)snprintf(cores + n, sizeof(cores) - n, "%s%u", i ? "," : "",
-				      plan->cores[i]);
+	cores_print(plan->cores, plan->n_cores, cores, sizeof(cores));
 
 	line("FP_PORTS", settings->ports[0], "%u", plan->n_ports);
 	for (unsigned i = 0; i < plan->n_ports; i++) {
@@ -558,14 +560,19 @@ void plan_print(const struct plan *plan, const struct settings *settings)
 	line("FP_EXCEPTION_CONTROL", settings->exception_control != SETTING_AUTO,
 	     "%u packets/s a port", plan->exception_control);
 	line("FP_IDLE_SLEEP", settings->idle_sleep != SETTING_AUTO, "%u us", plan->idle_sleep);
+	line("FP_SPREAD", settings->spread != SETTING_AUTO, "%s",
+	     plan->n_cores < 2			  ? "no: one worker"
+	     : plan->spread == PLAN_SPREAD_NO	  ? "no"
+	     : plan->spread == PLAN_SPREAD_ALWAYS ? "yes"
+						  : "while a worker can't keep up");
 	line("FP_MAX_INTERFACES", settings->max_ifaces != SETTING_AUTO, "%u",
 	     setting_or(settings->max_ifaces, 1024));
 	line("FP_MAX_NEIGHBOURS", settings->max_neighs != SETTING_AUTO, "%u",
 	     setting_or(settings->max_neighs, 16384));
 	line("FP_MAX_NEXTHOPS", settings->max_nexthops != SETTING_AUTO, "%u",
 	     setting_or(settings->max_nexthops, 16384));
-	line("FP_MAX_IPV4_BLOCKS", settings->max_blocks4 != SETTING_AUTO, "%u",
-	     setting_or(settings->max_blocks4, 16384));
-	line("FP_MAX_IPV6_BLOCKS", settings->max_blocks6 != SETTING_AUTO, "%u",
-	     setting_or(settings->max_blocks6, 16384));
+	line("FP_MAX_IPV4_LINES", settings->max_lines4 != SETTING_AUTO, "%u",
+	     setting_or(settings->max_lines4, 1 << 20));
+	line("FP_MAX_IPV6_LINES", settings->max_lines6 != SETTING_AUTO, "%u",
+	     setting_or(settings->max_lines6, 1 << 20));
 }

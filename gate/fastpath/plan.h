@@ -36,12 +36,16 @@ struct plan {
 	uint16_t rx_descriptors, tx_descriptors;
 	bool vhost; /* TAPs over vhost-net, else polled TAP queues */
 	uint32_t exception_rate, exception_total, exception_control; /* packets a second */
-	uint32_t idle_sleep;					     /* microseconds */
+	uint32_t spread;       /* enum plan_spread; with one worker there is none */
+	uint32_t idle_sleep;   /* microseconds */
 	uint64_t huge_missing; /* bytes of huge pages that aren't free now */
 	/* Everything that's wrong; the first is the most basic one. */
 	struct err problems[PLAN_PROBLEMS_MAX];
 	unsigned n_problems;
 };
+
+/* Of packets over workers, where a port has too few receive queues. */
+enum plan_spread { PLAN_SPREAD_NO, PLAN_SPREAD_AUTO, PLAN_SPREAD_ALWAYS };
 
 enum plan_for {
 	PLAN_START, /* ports must be bound already, huge pages free */

@@ -63,6 +63,10 @@ void rings_init(struct shm *stats)
 			add((struct watched){.ring = tx->ring}, RING_TX, i, "transmit: %s.%u",
 			    rte.ports[tx->port].tap.name, tx->queue);
 		}
+	for (unsigned i = 0; i < rte.n_workers; i++)
+		for (unsigned j = 0; j < rte.workers[i].n_in; j++)
+			add((struct watched){.ring = rte.workers[i].in[j]->ring}, RING_INTERCORE, i,
+			    "spread: worker %u to %u", rte.workers[i].in[j]->from, i);
 	add((struct watched){.ring = rte.captures}, RING_CAPTURE, 0, "captures");
 	rte_mempool_walk(add_pool, NULL);
 	shm_count(dir, (int)n_rows - (int)atomic_load(&dir->used));

@@ -11,6 +11,7 @@ enum ring_kind {
 	RING_FROM_LINUX,   /* packets of Linux that wait for worker `owner` */
 	RING_TX,	   /* packets that wait for worker `owner`, who sends for others */
 	RING_CAPTURE,	   /* copies for captures */
+	RING_INTERCORE,	   /* packets that wait for worker `owner`, from another */
 	RING_MEMORY,	   /* packet buffers in use */
 };
 

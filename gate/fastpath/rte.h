@@ -4,10 +4,11 @@
  *
  *   control thread    main.c, control.c  FPC, config files, device counters, link, MTU. Ticks every 10 ms
  *   exception thread  exception.c        TAPs: the only one that calls the kernel for packets
- *   workers           loop.c             packets; never call the kernel except to sleep
+ *   workers           loop.c, spread.c   packets; never call the kernel except to sleep, or to wake another
  *
- * Packets for Linux go through a ring per port and class (queues.h), packets of Linux through a ring per worker. A worker that runs wakes nobody: the exception thread looks by itself every millisecond while any worker
- * runs, and sleeps for long only while all of them doze. */
+ * Packets for Linux go through a ring per port and class (queues.h), packets of Linux through a ring per worker. A worker that
+ * runs wakes nobody but a worker that fell asleep just when it got packets: the exception thread looks by itself every
+ * millisecond while any worker runs, and sleeps for long only while all of them doze. */
 #pragma once
 
 #include <rte_ring.h>
@@ -15,9 +16,12 @@
 #include "fastpath/fp.h"
 #include "fastpath/plan.h"
 #include "fastpath/queues.h"
+#include "fastpath/spread.h"
 #include "fpn/capture.h"
 #include "fpn/ports.h"
 #include "fpn/fpvi.h"
+#include "fpn/gc.h"
+#include "fpn/message.h"
 
 #define EXCEPTION_RING 1024 /* packets for Linux, of each port and class */
 #define CONTROL_PORTS  5    /* as many ports' worth of control plane packets may come from all */
@@ -42,6 +46,7 @@ struct rx_queue {
 	uint16_t
 		full; /* full bursts in succession, since the last look at whether it's overloaded */
 	bool overloaded;
+	struct spread_queue *spread; /* NULL: its packets are this worker's alone */
 };
 
 /* A transmit queue that several workers share: they put packets on the ring, its owner sends. */
@@ -56,11 +61,17 @@ struct rte_worker {
 	struct rx_queue rx[FP_PORTS_MAX];
 	struct shared_tx shared[FP_PORTS_MAX];
 	struct rte_ring *from_linux;
+	struct spread *spread; /* of receive queues that have one; else NULL */
+	unsigned n_in;
+	struct intercore *in[WORKERS_MAX]; /* from other workers */
 	/* By port: queue of its own, or a ring where queue is negative. */
 	int32_t txq[FP_PORTS_MAX];
 	struct rte_ring *tx_ring[FP_PORTS_MAX];
 	_Alignas(RTE_CACHE_LINE_SIZE) _Atomic uint32_t sleeping; /* futex: 1 while asleep */
 	_Atomic bool dozing; /* sleeps between polls; false while it runs */
+	_Atomic uint32_t
+		crowded; /* its queues whose packets are given to others for it can't keep up */
+	struct mailbox mail;
 };
 
 struct rte {
@@ -76,8 +87,9 @@ struct rte {
 	int wake_fd;	   /* eventfd: wakes the exception thread */
 	_Atomic bool exception_sleeps;
 	_Atomic bool stop;
-	_Atomic bool pause;	 /* workers shall hold nothing and wait */
-	_Atomic unsigned paused; /* workers that do */
+	_Atomic uint32_t crowded; /* of all workers: as long as there is any, none dozes */
+	_Atomic bool pause;	  /* workers in loop_pause shall stay there */
+	struct gc gc;		  /* control thread */
 	struct queues to_linux;
 };
 
@@ -87,6 +99,8 @@ extern struct rte rte;
 int loop_init(struct shm *stats, struct err *err);
 int loop_main(void *worker); /* lcore function */
 void loop_wake(struct rte_worker *w);
+/* Sends what waits in the rings of transmit queues that @w shares out. */
+void loop_send_shared(struct rte_worker *w);
 void loop_pause(void);
 void loop_resume(void);
 

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fpn/cores.h"
+
 #define TUN_FLAG_TAP 0x2 /* IFF_TAP, as /sys/class/net/NAME/tun_flags shows it */
 
 int system_read_line(const char *root, const char *path, char *ret, size_t size)
@@ -271,7 +273,7 @@ int system_read(struct system *ret, const char *root, const char *ports_file, st
 	if (rc)
 		return rc;
 	rc = system_read_line(root, "/sys/devices/system/cpu/online", line, sizeof(line));
-	if (rc || system_parse_cpus(line, ret->cpus, &ret->n_cpus) || !ret->n_cpus)
+	if (rc || cores_parse(line, ret->cpus, &ret->n_cpus) || !ret->n_cpus)
 		return err_set(err, rc ? -rc : EINVAL, "can't tell which CPUs are online");
 	ret->has_tun = exists(root, "/dev/net/tun");
 	ret->has_vhost_net = exists(root, "/dev/vhost-net");
@@ -334,44 +336,6 @@ const char *system_find_name(const struct system *system, const char *address)
 		if (!strcmp(system->names[i].address, address))
 			return system->names[i].name;
 	return NULL;
-}
-
-int system_parse_cpus(const char *text, uint16_t *ret, unsigned *ret_n)
-{
-	bool set[SYSTEM_CPUS_MAX] = {};
-	const char *c = text;
-	unsigned n = 0;
-
-	if (!*c)
-		return -EINVAL;
-	for (;;) {
-		unsigned long first, last;
-		char *end;
-
-		if (!isdigit((unsigned char)*c))
-			return -EINVAL;
-		first = last = strtoul(c, &end, 10);
-		c = end;
-		if (*c == '-') {
-			if (!isdigit((unsigned char)*++c))
-				return -EINVAL;
-			last = strtoul(c, &end, 10);
-			c = end;
-		}
-		if (last < first || last >= SYSTEM_CPUS_MAX)
-			return -EINVAL;
-		for (unsigned long i = first; i <= last; i++)
-			set[i] = true;
-		if (!*c)
-			break;
-		if (*c++ != ',')
-			return -EINVAL;
-	}
-	for (uint16_t i = 0; i < SYSTEM_CPUS_MAX; i++)
-		if (set[i])
-			ret[n++] = i;
-	*ret_n = n;
-	return 0;
 }
 
 int system_parse_pci(const char *text, char ret[PCI_ADDRESS_LEN])

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fpn/cores.h"
 #include "lib/err.h"
 
 #define SYSTEM_PCI_MAX	  512
 #define SYSTEM_IFACES_MAX 2048
-#define SYSTEM_CPUS_MAX	  1024
+#define SYSTEM_CPUS_MAX	  CORES_MAX
 #define SYSTEM_NAMES_MAX  64
 #define PCI_ADDRESS_LEN	  16 /* "0000:00:04.0" and a NUL; domains may have more digits */
 #define IFACE_NAME_LEN	  16 /* IFNAMSIZ */
@@ -60,9 +61,6 @@ const struct system_pci *system_find_pci(const struct system *system, const char
 const struct system_iface *system_find_iface(const struct system *system, const char *name);
 /* Of the remembered names, the one for @address; NULL: none. */
 const char *system_find_name(const struct system *system, const char *address);
-
-/* Parses a list of numbers such as "1,3-5" below SYSTEM_CPUS_MAX into ascending @ret; -EINVAL if it's none. */
-int system_parse_cpus(const char *text, uint16_t *ret, unsigned *ret_n);
 
 /* The "0000:00:04.0" of "00:04.0" or "0000:00:04.0", lower case; -EINVAL if @text is no PCI address. */
 int system_parse_pci(const char *text, char ret[PCI_ADDRESS_LEN]);

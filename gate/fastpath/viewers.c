@@ -24,7 +24,6 @@ static int listener = -1;
 static int clients[CLIENTS];
 static int tracer = -1; /* index of the client whose trace is armed */
 static uint32_t session;
-static struct watch_trace trace;
 static gid_t group;
 
 /* By port: its programs, and since when nobody captures (0: somebody does, or there are none). */
@@ -110,30 +109,38 @@ static void follow_captures(int64_t now)
 
 /* --- traces --- */
 
-static void arm(const struct trace_request *request)
+static void free_trace(struct gc_item *item)
 {
-	loop_pause();
-	watch_set_trace(NULL);
-	if (request) {
-		memset(&trace, 0, sizeof(trace));
-		trace.session = session;
-		trace.port = request->port;
-		trace.n_filter = request->n_filter;
-		for (unsigned i = 0; i < request->n_filter; i++)
-			trace.filter[i] =
-				(struct bpf_insn){request->filter[i].code, request->filter[i].jt,
-						  request->filter[i].jf, request->filter[i].k};
-		atomic_store(&trace.left, request->count);
-		watch_set_trace(&trace);
-	}
-	loop_resume();
+	free((char *)item - offsetof(struct watch_trace, gc));
 }
 
-static const char *refusal(const struct trace_request *request, size_t len, int *ret_code)
+static void disarm(void)
 {
-	struct watch_trace *candidate;
-	bool safe;
+	struct watch_trace *before = watch_set_trace(NULL);
 
+	if (before)
+		gc_later(&rte.gc, &before->gc, free_trace);
+}
+
+static struct watch_trace *make_trace(const struct trace_request *request)
+{
+	struct watch_trace *trace = calloc(1, sizeof(*trace));
+
+	if (!trace)
+		return NULL;
+	trace->port = request->port;
+	trace->n_filter = request->n_filter;
+	for (unsigned i = 0; i < request->n_filter; i++)
+		trace->filter[i] = (struct bpf_insn){request->filter[i].code, request->filter[i].jt,
+						     request->filter[i].jf, request->filter[i].k};
+	atomic_store(&trace->left, request->count);
+	return trace;
+}
+
+/* The trace that's asked for, or what's wrong. */
+static const char *refusal(const struct trace_request *request, size_t len,
+			   struct watch_trace **ret, int *ret_code)
+{
 	*ret_code = EINVAL;
 	if (len < offsetof(struct trace_request, filter) || request->version != TRACE_VERSION) {
 		*ret_code = EPROTO;
@@ -149,21 +156,18 @@ static const char *refusal(const struct trace_request *request, size_t len, int 
 		*ret_code = ENODEV;
 		return "no such port";
 	}
-	candidate = calloc(1, sizeof(*candidate));
-	if (!candidate) {
-		*ret_code = ENOMEM;
-		return "no memory";
-	}
-	candidate->n_filter = request->n_filter;
-	static_assert(sizeof(candidate->filter) == sizeof(request->filter));
-	memcpy(candidate->filter, request->filter, sizeof(candidate->filter));
-	safe = watch_filter_ok(candidate);
-	free(candidate);
-	if (!safe)
-		return "the filter isn't safe to run";
 	if (tracer >= 0) {
 		*ret_code = EBUSY;
 		return "another trace is armed";
+	}
+	*ret = make_trace(request);
+	if (!*ret) {
+		*ret_code = ENOMEM;
+		return "no memory";
+	}
+	if (!watch_filter_ok(*ret)) {
+		free(*ret);
+		return "the filter isn't safe to run";
 	}
 	*ret_code = 0;
 	return "";
@@ -172,7 +176,7 @@ static const char *refusal(const struct trace_request *request, size_t len, int 
 static void hang_up(unsigned i)
 {
 	if (tracer == (int)i) {
-		arm(NULL);
+		disarm();
 		tracer = -1;
 	}
 	close(clients[i]);
@@ -183,6 +187,7 @@ static void serve(unsigned i)
 {
 	static struct trace_request request;
 	struct trace_reply reply = {};
+	struct watch_trace *trace = NULL;
 	ssize_t n;
 
 	memset(&request, 0, sizeof(request));
@@ -193,12 +198,14 @@ static void serve(unsigned i)
 		hang_up(i);
 		return;
 	}
-	snprintf(reply.text, sizeof(reply.text), "%s", refusal(&request, (size_t)n, &reply.error));
+	snprintf(reply.text, sizeof(reply.text), "%s",
+		 refusal(&request, (size_t)n, &trace, &reply.error));
 	if (!reply.error) {
 		reply.session = ++session;
 		reply.tsc_hz = rte_get_tsc_hz();
 		tracer = (int)i;
-		arm(&request);
+		trace->session = session;
+		watch_set_trace(trace);
 		log_debug("a trace of %u packets is armed", request.count);
 	}
 	if (send(clients[i], &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 || reply.error)

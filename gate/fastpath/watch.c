@@ -10,6 +10,8 @@ static struct watch_trace *_Atomic trace;
 static struct trace_row *rows;
 /* By worker: the last record's serial. It goes on where a former fp-rte's records ended. */
 static uint64_t serials[WORKERS_MAX];
+/* By worker: the session of the trace that the packet in hand belongs to, which may not be armed any more. */
+static uint32_t sessions[WORKERS_MAX];
 
 static void look(void)
 {
@@ -22,10 +24,12 @@ bool watch_filter_ok(const struct watch_trace *t)
 	       (t->n_filter <= WATCH_FILTER_MAX && bpf_validate(t->filter, (int)t->n_filter));
 }
 
-void watch_set_trace(struct watch_trace *t)
+struct watch_trace *watch_set_trace(struct watch_trace *t)
 {
-	atomic_store(&trace, t);
+	struct watch_trace *before = atomic_exchange(&trace, t);
+
 	look();
+	return before;
 }
 
 void watch_set_captures(uint64_t ports)
@@ -57,12 +61,11 @@ static void record(struct fp_worker *w, enum trace_step step, uint32_t port, uin
 {
 	uint64_t serial = ++serials[w->id];
 	struct trace_row *r = &rows[w->id * TRACE_ROWS + serial % TRACE_ROWS];
-	const struct watch_trace *t = atomic_load_explicit(&trace, memory_order_relaxed);
 
 	atomic_store_explicit(&r->serial, 0, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 	r->tsc = rte_rdtsc();
-	r->session = t ? t->session : 0;
+	r->session = sessions[w->id];
 	r->packet = w->traced;
 	r->step = step;
 	r->port = (uint16_t)port;
@@ -104,6 +107,7 @@ static void begin(struct fp_worker *w, enum trace_step step, uint16_t port,
 	if (!++packets[w->id])
 		packets[w->id] = 1;
 	w->traced = packets[w->id];
+	sessions[w->id] = t->session;
 	record(w, step, port, 0, 0, m);
 }
 

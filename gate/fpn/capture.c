@@ -15,6 +15,8 @@
 
 #include <rte_mbuf.h>
 
+#include "fpn/packets.h"
+
 #define SEGMENTS_MAX 8
 #define CLOSED	     ((struct capture){-1, -1, -1, -1, -1})
 /* On the tcx: no verdict of ours, on to the next program or the stack. */
@@ -204,10 +206,8 @@ unsigned capture_send(const struct capture *c, bool sent, struct rte_mbuf *const
 					     .sll_ifindex = (int)ifindex[i]};
 		*msg = (struct msghdr){
 			.msg_name = &to[i], .msg_namelen = sizeof(to[i]), .msg_iov = parts[i]};
-		for (const struct rte_mbuf *s = pkts[i]; s && msg->msg_iovlen < SEGMENTS_MAX;
-		     s = s->next)
-			parts[i][msg->msg_iovlen++] =
-				(struct iovec){rte_pktmbuf_mtod(s, void *), s->data_len};
+		msg->msg_iovlen = RTE_MIN(packet_pieces(pkts[i], parts[i], SEGMENTS_MAX),
+					  (unsigned)SEGMENTS_MAX);
 	}
 	for (unsigned done = 0; done < n;) {
 		int rc = sendmmsg(sent ? c->sent_fd : c->received_fd, msgs + done, n - done,

@@ -28,6 +28,7 @@ struct settings {
 
 enum { HUGEPAGES_YES, HUGEPAGES_NO };
 enum { TAP_VHOST, TAP_QUEUE };
+enum { SPREAD_NO, SPREAD_YES };
 
 /* All auto. */
 void settings_init(struct settings *ret);

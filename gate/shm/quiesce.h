@@ -25,7 +25,9 @@ struct worker_row {
 	uint64_t sleep_cycles;
 	uint64_t from_linux;	 /* packets that Linux sent */
 	uint64_t capture_missed; /* not shown in captures: no room for a copy */
-	uint64_t pad[6];
+	uint64_t given;		 /* packets from ports that other workers were given to handle */
+	uint64_t taken;		 /* and those that this one was given */
+	uint64_t pad[4];
 };
 static_assert(sizeof(struct worker_row) == 128);
 

@@ -34,6 +34,9 @@ class Dut(Protocol):
     """What the benchmark needs of a device."""
 
     name: str
+    # Of the last start: time on the wall and of CPUs from the first route to the last; 0: it has no routes.
+    insert_seconds: float
+    insert_cpu_seconds: float
 
     def start(self, case: Case, pcap: Path) -> None:
         """Start it and give it the case's routes; raise UnavailableError."""
@@ -43,6 +46,9 @@ class Dut(Protocol):
 
     def pids(self) -> list[int]:
         """Return the processes to stop between rounds."""
+
+    def measured(self) -> list[int]:
+        """Return the processes whose busiest thread forwards."""
 
     def stop(self) -> None:
         """End it; safe after a failed start."""
@@ -83,6 +89,7 @@ class Testpmd:
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
+        self.insert_seconds = self.insert_cpu_seconds = 0.0
         self.name = f"testpmd-{mode}"
         self.process: subprocess.Popen[str] | None = None
 
@@ -138,6 +145,8 @@ class Testpmd:
         """Return testpmd's process."""
         return [self.process.pid] if self.process else []
 
+    measured = pids
+
     def stop(self) -> None:
         """End testpmd."""
         stop_process(self.process)
@@ -151,6 +160,7 @@ class Grout:
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "grout.sock"
         self.log = folder / "grout.log"
+        self.insert_seconds = self.insert_cpu_seconds = 0.0
         self.process: subprocess.Popen[str] | None = None
 
     def _cli(self, commands: list[str], timeout: float = 300) -> str:
@@ -179,14 +189,12 @@ class Grout:
                 text=True,
             )
         wait_for("grout's start", self.socket.exists, 30)
-        commands = []
+        # The first port makes the VRF.
+        commands = ["interface add port p1 devargs net_null1,no-rx=1 up"]
         if case.routes > 1:
             kind = "rib4-routes" if case.family == 4 else "rib6-routes"
             commands.append(f"interface set vrf main {kind} {case.routes * 5 // 4}")
-        commands += [
-            f"interface add port p0 devargs net_pcap0,rx_pcap={pcap},infinite_rx=1 up",
-            "interface add port p1 devargs net_null1,no-rx=1 up",
-        ]
+        commands.append(f"interface add port p0 devargs net_pcap0,rx_pcap={pcap},infinite_rx=1 up")
         if case.family == 4:
             commands += ["address add 192.0.2.1/24 iface p0", "address add 203.0.113.1/24 iface p1"]
             gateway = "203.0.113.2"
@@ -197,11 +205,21 @@ class Grout:
             ]
             gateway = "2001:db9:1::2"
         commands.append(f"nexthop add l3 iface p1 id 45 address {gateway} mac {MAC}")
-        commands += [
+        self._cli(commands)
+        routes = [
             f"route add {address_text(case, address)}/{plen} via id 45"
             for address, plen in prefixes(case)
         ]
-        self._cli(commands)
+        before, start = self._control_seconds(), time.monotonic()
+        self._cli(routes)
+        self.insert_seconds = time.monotonic() - start
+        self.insert_cpu_seconds = self._control_seconds() - before
+
+    def _control_seconds(self) -> float:
+        """CPU time of the main thread, which has the routes; the worker polls in another."""
+        assert self.process
+        task = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat")
+        return int(task.read_text().split()[0]) / 1e9
 
     def packets(self) -> int:
         """Return the packets sent on p1."""
@@ -213,6 +231,8 @@ class Grout:
     def pids(self) -> list[int]:
         """Return grout's process."""
         return [self.process.pid] if self.process else []
+
+    measured = pids
 
     def stop(self) -> None:
         """End grout."""

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What many routes cost fpmd: CPU time of each step, and memory. `python3 -m tests.bench.insert BUILD [FPMD]`.
 
-One million IPv4 /24 and 200,000 IPv6 /64 routes through 64 gateways, as bytes made beforehand, so that nothing but
+One million IPv4 and 200,000 IPv6 routes through 64 gateways: /24 and /64 side by side, and /24 and /48 scattered at
+random over 0.0.0.0/1 and 2000::/3, the most memory that such routes can take. As bytes made beforehand, so that only
 fpmd works in the time measured. CPU time isn't wall-clock: the figures hold on a busy machine too, give or take its
 caches. With a second argument the same for another fpmd, for example of the commit before.
 """
 
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -26,14 +28,22 @@ INSTANCE = "insert"
 RTN_UNICAST = 1
 
 
-def addresses(family: int) -> list[tuple[bytes, int]]:
+def addresses(family: int, scattered: bool) -> list[tuple[bytes, int]]:
     """The prefixes: their addresses, packed to 16 bytes, and length."""
+    rng = random.Random(1)
+    if scattered and family == socket.AF_INET:
+        return [
+            (struct.pack(">I12x", i << 8), 24) for i in rng.sample(range(1 << 16, 1 << 23), IPV4)
+        ]
+    if scattered:
+        found = rng.sample(range(1 << 45), IPV6)
+        return [(struct.pack(">Q8x", 1 << 61 | i << 16), 48) for i in found]
     if family == socket.AF_INET:
         return [(struct.pack(">I12x", 0x10000000 + (i << 8)), 24) for i in range(IPV4)]
     return [(struct.pack(">IIQ", 0x20010DB8, i, 0), 64) for i in range(IPV6)]
 
 
-def frames(verb: Verb, family: int, shift: int = 0) -> bytes:
+def frames(verb: Verb, family: int, shift: int = 0, scattered: bool = False) -> bytes:
     """A frame a route."""
     gateway = "203.0.113.{}" if family == socket.AF_INET else "2001:db9:1::{:x}"
     bodies = [
@@ -54,7 +64,7 @@ def frames(verb: Verb, family: int, shift: int = 0) -> bytes:
     ]
     number = FEATURES["route"].id
     parts = []
-    for i, (address, plen) in enumerate(addresses(family)):
+    for i, (address, plen) in enumerate(addresses(family, scattered)):
         at = bodies[(i + shift) % GATEWAYS]
         body = at[:13] + bytes([plen]) + at[14:16] + address + at[32:]
         parts.append(pack(verb, number, body=body[:32] if verb is Verb.DEL else body))
@@ -66,7 +76,7 @@ class Fpmd:
 
     def __init__(self, program: Path, folder: Path) -> None:
         env = folder / "fast-path.env"
-        env.write_text("FP_MAX_IPV4_BLOCKS=131072\nFP_MAX_IPV6_BLOCKS=131072\n")
+        env.write_text("FP_MAX_IPV4_LINES=2097152\n")
         self.process = subprocess.Popen([program, "--instance", INSTANCE, "--env", env], text=True)
         path = f"/run/sluice/{INSTANCE}/fpc.sock"
         wait_for("fpmd's start", Path(path).exists, 10)
@@ -123,15 +133,21 @@ def main() -> None:
         "other gateways": frames(Verb.SET, socket.AF_INET, 1),
         "delete 1,000,000 IPv4": frames(Verb.DEL, socket.AF_INET),
     }
+    scattered = {
+        "insert 1,000,000 IPv4, scattered": frames(Verb.SET, socket.AF_INET, scattered=True),
+        "insert 200,000 IPv6, scattered": frames(Verb.SET, socket.AF_INET6, scattered=True),
+        "delete 1,000,000 IPv4, scattered": frames(Verb.DEL, socket.AF_INET, scattered=True),
+    }
     for program in programs:
         print(f"{program}, load {os.getloadavg()[0]:.1f}")
-        with tempfile.TemporaryDirectory() as folder:
-            fpmd = Fpmd(program, Path(folder))
-            try:
-                for what, data in steps.items():
-                    fpmd.feed(what, data)
-            finally:
-                fpmd.stop()
+        for kind in (steps, scattered):
+            with tempfile.TemporaryDirectory() as folder:
+                fpmd = Fpmd(program, Path(folder))
+                try:
+                    for what, data in kind.items():
+                        fpmd.feed(what, data)
+                finally:
+                    fpmd.stop()
 
 
 if __name__ == "__main__":

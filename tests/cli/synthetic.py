@@ -8,7 +8,7 @@ from _sluice import ffi, lib
 
 # A C struct; cffi has no types for these.
 type Struct = Any
-BLOCK = 1 << 31
+NODE = 1 << 31 | 1 << 29  # stored in full
 
 
 class Instance:
@@ -21,10 +21,10 @@ class Instance:
         self.settings.max_ifaces = 16
         self.settings.max_neighs = 64
         self.settings.max_nexthops = 64
-        self.settings.max_blocks4 = self.settings.max_blocks6 = 256
+        self.settings.max_lines4 = self.settings.max_lines6 = 4096
         self.config = self.create(folder / f"sluice.{name}", lib.feature_config_tables)
         self.stats = self.create(folder / f"sluice.{name}.stats", lib.feature_stats_tables)
-        self.blocks = {4: 1, 6: 1}
+        self.lines = {4: 16, 6: 16}
 
     def create(self, path: Path, tables: Any) -> Struct:
         shm = ffi.gc(ffi.new("struct shm *"), lib.shm_detach)
@@ -101,24 +101,27 @@ class Instance:
 
     def route(self, version: int, address: int, plen: int, nexthop: int) -> None:
         """Put a prefix into VRF 0's trie, shorter ones first."""
-        root = self.rows(self.config, f"mtrie{version}_root", "mtrie_root_row")[0].entry
-        blocks = self.rows(self.config, f"mtrie{version}_block", "mtrie_block_row")
+        vrf = self.rows(self.config, "vrf", "vrf_row")[0]
+        vrf.root4 = vrf.root6 = 1
+        root = self.rows(self.config, f"mtrie{version}_root", "mtrie_root_row")[1].entry
+        lines = self.rows(self.config, f"mtrie{version}_line", "mtrie_line_row")
         size = 32 if version == 4 else 128
         leaf = plen << 23 | nexthop
         entries, bits, shift = root, 16, size - 16
         while plen > size - shift:
             index = address >> shift & ((1 << bits) - 1)
-            if not entries[index] & BLOCK:
-                number, self.blocks[version] = self.blocks[version], self.blocks[version] + 1
+            if not entries[index] >> 31:
+                number, self.lines[version] = self.lines[version], self.lines[version] + 16
                 for i in range(256):
-                    blocks[number].entry[i] = entries[index]
-                entries[index] = BLOCK | number
-            entries, bits, shift = blocks[entries[index] & 0x7FFFFF].entry, 8, shift - 8
+                    ffi.cast("uint32_t *", lines + number)[i] = entries[index]
+                entries[index] = NODE | number
+            entries = ffi.cast("uint32_t *", lines + (entries[index] & 0x1FFFFFFF))
+            bits, shift = 8, shift - 8
         free = size - shift - plen
         first = address >> shift & ((1 << bits) - 1)
         for i in range(first, first + (1 << free)):
-            self.put(blocks, entries, i, leaf)
+            self.put(entries, i, leaf)
 
-    def put(self, blocks: Struct, entries: Struct, index: int, leaf: int) -> None:
-        assert not entries[index] & BLOCK, "longer prefixes come later"
+    def put(self, entries: Struct, index: int, leaf: int) -> None:
+        assert not entries[index] >> 31, "longer prefixes come later"
         entries[index] = leaf

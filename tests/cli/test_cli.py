@@ -379,10 +379,12 @@ def test_tables_for_people_are_aligned() -> None:
 
 
 def test_cpu_usage_is_what_happened_between_two_readings() -> None:
-    keys = ("packets", "from_linux", "busy_cycles", "idle_cycles", "sleep_cycles")
-    before = {(0, 1): dict(zip(keys, (100, 0, 1000, 1000, 1000), strict=True))}
+    keys = (
+        "packets", "from_linux", "given", "taken", "busy_cycles", "idle_cycles", "sleep_cycles",
+    )  # fmt: skip
+    before = {(0, 1): dict(zip(keys, (100, 0, 0, 0, 1000, 1000, 1000), strict=True))}
     after = {
-        (0, 1): dict(zip(keys, (300, 50, 26000, 26000, 51000), strict=True)),
+        (0, 1): dict(zip(keys, (300, 50, 20, 250, 26000, 26000, 51000), strict=True)),
         (1, 2): dict.fromkeys(keys, 0),
     }
     rows = usage(before, after, 2.0)
@@ -394,6 +396,8 @@ def test_cpu_usage_is_what_happened_between_two_readings() -> None:
         "sleep": 50.0,
         "packets": 100,
         "from_linux": 25,
-        "cycles": 100,
+        "given": 10,
+        "taken": 125,
+        "cycles": 50,
     }
     assert (rows[1]["busy"], rows[1]["cycles"]) == (0.0, None)

@@ -495,7 +495,7 @@ def test_what_is_set_and_deleted_leaves_no_row_behind(fpmd: Fpmd) -> None:
     rte.sync(eth2=2)
     client = fpmd.connect()
     sync(client, router())
-    names = ("iface", "neigh", "nexthop", "mtrie4_block", "mtrie6_block")
+    names = ("iface", "neigh", "nexthop", "mtrie4_line", "mtrie6_line")
 
     def fill() -> list[int]:
         client.dump("vrf")
@@ -539,7 +539,7 @@ def other_version(tables: object) -> None:
 
 def test_readers_refuse_memory_of_another_version_and_name_the_table(idle: Fpmd) -> None:
     shm = create_shm(idle.config_path, lib.feature_config_tables, change=other_version)
-    with pytest.raises(ShmError, match="table 'vrf' is version 2") as error:
+    with pytest.raises(ShmError, match="table 'vrf' is version 3") as error:
         idle.tables().rows("iface").__next__()
     assert "another Sluice version" in error.value.hint
     del shm
@@ -552,7 +552,7 @@ def test_with_a_living_fast_path_of_another_version_it_doesnt_start(idle: Fpmd) 
     done = idle.run()
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
-    assert error.startswith(f"fpmd: error: {idle.config_path}: table 'vrf' is version 2")
+    assert error.startswith(f"fpmd: error: {idle.config_path}: table 'vrf' is version 3")
     assert hint.startswith("fpmd: hint: ")
     assert idle.ino() == ino
     assert not idle.new_path.exists()

@@ -23,7 +23,7 @@
 #define PREFIXES 600
 
 const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
-const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
+const struct mtrie_line_row *mtrie4_lines, *mtrie6_lines;
 
 /* --- the naive table --- */
 
@@ -37,6 +37,8 @@ struct bench {
 	struct fpm fpm;
 	struct mtrie trie;
 	uint8_t bits;
+	bool dense; /* prefixes lie side by side, so that nodes have many entries */
+	bool was_full;
 	struct prefix prefixes[PREFIXES];
 	unsigned n;
 	char path[64];
@@ -97,11 +99,11 @@ static struct mtrie_cover cover(void *arg, uint32_t root, const uint8_t *addr, u
 
 /* --- the trie --- */
 
-static struct bench *start(uint8_t bits, uint32_t blocks)
+static struct bench *start(uint8_t bits, uint32_t lines)
 {
 	struct shm_table_desc tables[] = {
 		{"root", 1, sizeof(struct mtrie_root_row), ROOTS},
-		{"block", 1, sizeof(struct mtrie_block_row), blocks},
+		{"line", 1, sizeof(struct mtrie_line_row), lines},
 	};
 	struct bench *b = calloc(1, sizeof(*b));
 	struct err err = {0};
@@ -112,10 +114,10 @@ static struct bench *start(uint8_t bits, uint32_t blocks)
 	if (shm_create(&b->fpm.config, b->path, tables, 2, &err))
 		fail_msg("%s", err.text);
 	unlink(b->path);
-	if (mtrie_init(&b->trie, &b->fpm, "root", "block", bits, FALLBACK, &err))
+	if (mtrie_init(&b->trie, &b->fpm, "root", "line", bits, FALLBACK, &err))
 		fail_msg("%s", err.text);
 	mtrie4_roots = mtrie6_roots = b->trie.roots;
-	mtrie4_blocks = mtrie6_blocks = b->trie.blocks;
+	mtrie4_lines = mtrie6_lines = b->trie.lines.lines;
 	seed = 1;
 	return b;
 }
@@ -124,14 +126,13 @@ static void end(struct bench *b)
 {
 	fpm_defer_drop(&b->fpm);
 	mtrie_close(&b->trie);
-	fpm_rows_fini(&b->trie.rows);
 	shm_detach(&b->fpm.config);
 	free(b);
 }
 
 static uint32_t used(const struct bench *b)
 {
-	return atomic_load(&b->trie.rows.dir->used);
+	return atomic_load(&b->trie.lines.dir->used);
 }
 
 static uint32_t lookup(const struct bench *b, uint32_t root, const uint8_t addr[16])
@@ -170,6 +171,14 @@ static struct prefix random_prefix(const struct bench *b)
 {
 	struct prefix p = {.root = roll() % ROOTS, .value = 100 + roll() % 50};
 
+	if (b->dense) {
+		p.addr[0] = 10;
+		p.addr[2] = roll();
+		p.addr[3] = roll() % 8 ? 0 : roll();
+		p.plen = 17 + roll() % 12;
+		mask(p.addr, p.plen);
+		return p;
+	}
 	for (unsigned i = 0; i < b->bits / 8U; i++)
 		p.addr[i] = (uint8_t[]){0, 1, 0x80, 0xff}[roll() % 4];
 	p.plen = roll() % 3 ? roll() % (b->bits + 1) : roll() % (b->bits / 8 + 1) * 8;
@@ -235,8 +244,15 @@ static void check_empty(const struct bench *b)
 
 	assert_int_equal(used(b), 0);
 	assert_int_equal(b->trie.n_pins, 0);
+	assert_int_equal(b->trie.n_pinned, 0);
+	assert_int_equal(b->trie.n_census, 0);
 	for (unsigned i = 0; i < ROOTS; i++)
 		assert_memory_equal(&b->trie.roots[i], &zeros, sizeof(zeros));
+}
+
+static bool is_full(const struct bench *b, uint32_t e)
+{
+	return e & MTRIE_NODE && !(e & MTRIE_SKIP) && e & MTRIE_FULL;
 }
 
 static unsigned churn(struct bench *b, unsigned steps, unsigned most, bool pins)
@@ -259,6 +275,8 @@ static unsigned churn(struct bench *b, unsigned steps, unsigned most, bool pins)
 			drop(b, roll() % b->n);
 		assert_true(rc == 0 || (pins && rc == -ENOSPC));
 		fallbacks += compare(b, 8, pins);
+		if (is_full(b, b->trie.roots[0].entry[10 << 8]))
+			b->was_full = true;
 		if (step % 512 == 0)
 			while (b->n > most / 4)
 				drop(b, roll() % b->n);
@@ -283,6 +301,18 @@ static void test_ipv6_lookups_agree_with_a_naive_table(void **state)
 
 	churn(b, 2500, 200, false);
 	end(b);
+}
+
+static void test_lookups_agree_where_prefixes_lie_side_by_side(void **state)
+{
+	for (unsigned bits = 32; bits <= 128; bits += 96) {
+		struct bench *b = start(bits, 4096);
+
+		b->dense = true;
+		churn(b, 8000, 500, false);
+		assert_true(b->was_full);
+		end(b);
+	}
 }
 
 static void test_a_full_ipv4_trie_is_right_or_linux_s(void **state)
@@ -378,29 +408,116 @@ static void test_two_halves_with_one_value_stay_two(void **state)
 	end(b);
 }
 
-static void test_without_blocks_the_slot_goes_to_linux_until_room_is_made(void **state)
+static void test_without_lines_the_range_goes_to_linux_until_room_is_made(void **state)
 {
-	struct bench *b = start(32, 2); /* one block */
-	struct prefix covering = prefix4(0x0a000000, 8, 11);
-	struct prefix first = prefix4(0x0a010200, 24, 12);
-	struct prefix second = prefix4(0x0a020200, 24, 13);
+	struct bench *b = start(32, 9); /* eight, of which one is kept */
+	struct prefix covering = prefix4(0x0a000000, 8, 11), p[8], beside;
 
 	assert_int_equal(add(b, &covering), 0);
-	assert_int_equal(add(b, &first), 0);
-	assert_int_equal(add(b, &second), -ENOSPC);
-	assert_int_equal(mtrie4_lookup(0, 0x0a010201), 12);
-	assert_int_equal(mtrie4_lookup(0, 0x0a020201), FALLBACK);
-	assert_int_equal(mtrie4_lookup(0, 0x0a02ffff), FALLBACK);
-	assert_int_equal(mtrie4_lookup(0, 0x0a030000), 11);
-	assert_false(mtrie_room(&b->trie, 0, second.addr, 24));
+	for (unsigned i = 0; i < 8; i++) {
+		p[i] = prefix4(0x0a010200 + (i << 16), 24, 20 + i);
+		assert_int_equal(add(b, &p[i]), i < 7 ? 0 : -ENOSPC);
+	}
+	beside = prefix4(0x0a080300, 24, 30);
+	assert_int_equal(add(b, &beside), -ENOSPC);
+	assert_int_equal(b->trie.n_pins, 1);
+	assert_int_equal(mtrie_pinned(&b->trie), 2);
+	assert_int_equal(mtrie4_lookup(0, 0x0a010201), 20);
+	assert_int_equal(mtrie4_lookup(0, 0x0a080201), FALLBACK);
+	assert_int_equal(mtrie4_lookup(0, 0x0a08ffff), FALLBACK);
+	assert_int_equal(mtrie4_lookup(0, 0x0a090000), 11);
+	assert_false(mtrie_room(&b->trie, 1));
 
-	drop(b, find(b, &first));
-	assert_true(mtrie_room(&b->trie, 0, second.addr, 24));
-	drop(b, find(b, &second));
-	assert_int_equal(mtrie4_lookup(0, 0x0a020201), 11);
-	assert_int_equal(add(b, &second), 0);
-	assert_int_equal(mtrie4_lookup(0, 0x0a020201), 13);
+	/* What was changed meanwhile isn't lost. */
+	change(b, find(b, &p[7]), 29);
+	for (unsigned i = 0; i < 7; i++)
+		drop(b, find(b, &p[i]));
+	assert_true(mtrie_room(&b->trie, 1));
+	assert_int_equal(mtrie4_lookup(0, 0x0a080201), FALLBACK);
+	mtrie_unpin(&b->trie, cover, b);
+	assert_int_equal(mtrie4_lookup(0, 0x0a080201), 11);
+	change(b, find(b, &p[7]), 29);
+	change(b, find(b, &beside), 30);
+	assert_int_equal(mtrie4_lookup(0, 0x0a080201), 29);
+	assert_int_equal(mtrie4_lookup(0, 0x0a080301), 30);
+	assert_int_equal(mtrie4_lookup(0, 0x0a080401), 11);
+	while (b->n)
+		drop(b, 0);
+	check_empty(b);
 	end(b);
+}
+
+/* --- memory --- */
+
+/* Prefixes of these lengths, a share in 1000 each; adds up to 1000. */
+struct share {
+	uint8_t plen;
+	uint16_t share;
+};
+
+/* What the default-free zone has, near enough (potaroo.net and RIPE RIS, 2024): more than half /24, a third to a half /48. */
+static const struct share internet4[] = {
+	{24, 600}, {23, 100}, {22, 115}, {21, 50}, {20, 45}, {19, 27}, {18, 15}, {17, 10}, {16, 14},
+	{15, 4},   {14, 4},   {13, 2},	 {12, 1},  {11, 1},  {10, 1},  {9, 1},	 {25, 4},  {32, 6},
+};
+static const struct share internet6[] = {
+	{48, 460}, {47, 25}, {46, 30}, {45, 20},  {44, 95}, {42, 30}, {40, 90}, {38, 10}, {36, 40},
+	{35, 5},   {34, 10}, {33, 20}, {32, 120}, {31, 2},  {30, 8},  {29, 30}, {28, 5},
+};
+static const struct share scattered24[] = {{24, 1000}}, scattered48[] = {{48, 1000}};
+static const struct share scattered64[] = {{64, 1000}}, scattered128[] = {{128, 1000}};
+
+/* @networks: 0, or how many /32 (IPv6) and /12 (IPv4) the prefixes lie in. Returns the memory of the trie, bytes. */
+static uint64_t memory(uint8_t bits, unsigned n, const struct share *shares, unsigned networks)
+{
+	struct bench *b = start(bits, 1 << 20);
+	uint64_t bytes;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct prefix p = {.value = 100 + roll() % 64};
+		const struct share *s = shares;
+		uint64_t high = roll(), low = roll(), which;
+
+		for (int left = (int)(roll() % 1000) - s->share; left >= 0; left -= s->share)
+			s++;
+		if (networks) {
+			which = (roll() % networks) * 0x9e3779b97f4a7c15ULL;
+			if (bits == 32)
+				high = (high & ~(0xfffULL << 52)) | (which >> 52 << 52);
+			else
+				high = (uint32_t)high | which >> 32 << 32;
+		}
+		if (bits == 128)
+			high = 1ULL << 61 | high >> 3; /* 2000::/3 */
+		for (unsigned k = 0; k < 8; k++) {
+			p.addr[k] = (uint8_t)(high >> (56 - 8 * k));
+			p.addr[8 + k] = (uint8_t)(low >> (56 - 8 * k));
+		}
+		p.plen = s->plen;
+		mask(p.addr, p.plen);
+		/* Some twice: that counts twice and changes the value. */
+		assert_int_equal(mtrie_add(&b->trie, 0, p.addr, p.plen, p.value), 0);
+	}
+	bytes = used(b) * sizeof(struct mtrie_line_row);
+	print_message("%u prefixes of %u bits: %.1f MiB\n", n, bits, (double)bytes / (1 << 20));
+	end(b);
+	return bytes;
+}
+
+#define MIB (1 << 20)
+
+static void test_a_million_ipv4_routes_take_little_memory(void **state)
+{
+	assert_in_range(memory(32, 1000000, internet4, 0), 0, 24 * MIB);
+	assert_in_range(memory(32, 1000000, scattered24, 0), 0, 24 * MIB);
+}
+
+static void test_two_hundred_thousand_ipv6_routes_take_little_memory(void **state)
+{
+	assert_in_range(memory(128, 200000, internet6, 20000), 0, 24 * MIB);
+	assert_in_range(memory(128, 200000, scattered48, 0), 0, 24 * MIB);
+	assert_in_range(memory(128, 200000, scattered64, 0), 0, 24 * MIB);
+	assert_in_range(memory(128, 200000, scattered128, 20000), 0, 24 * MIB);
 }
 
 /* --- readers at the same time --- */
@@ -521,11 +638,14 @@ int main(void)
 		cmocka_unit_test(test_a_removed_prefix_uncovers_the_one_beneath),
 		cmocka_unit_test(test_the_order_of_adding_leaves_no_trace),
 		cmocka_unit_test(test_two_halves_with_one_value_stay_two),
-		cmocka_unit_test(test_without_blocks_the_slot_goes_to_linux_until_room_is_made),
+		cmocka_unit_test(test_without_lines_the_range_goes_to_linux_until_room_is_made),
 		cmocka_unit_test(test_ipv4_lookups_agree_with_a_naive_table),
 		cmocka_unit_test(test_ipv6_lookups_agree_with_a_naive_table),
+		cmocka_unit_test(test_lookups_agree_where_prefixes_lie_side_by_side),
 		cmocka_unit_test(test_a_full_ipv4_trie_is_right_or_linux_s),
 		cmocka_unit_test(test_a_full_ipv6_trie_is_right_or_linux_s),
+		cmocka_unit_test(test_a_million_ipv4_routes_take_little_memory),
+		cmocka_unit_test(test_two_hundred_thousand_ipv6_routes_take_little_memory),
 		cmocka_unit_test(test_ipv4_readers_never_see_a_block_that_is_being_reused),
 		cmocka_unit_test(test_ipv6_readers_never_see_a_block_that_is_being_reused),
 	};

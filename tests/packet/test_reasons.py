@@ -11,7 +11,7 @@ pytestmark = pytest.mark.packet
 
 TESTS = Path(__file__).resolve().parents[1]
 # Those that need ports, rings or a lack of memory: tests/fastpath and the functional tests.
-ELSEWHERE = {"no_mbuf", "tap_full", "port_down"}
+ELSEWHERE = {"no_mbuf", "tap_full", "port_down", "spread_full"}
 
 
 def test_each_reason_is_met_by_a_packet_test(router: Router) -> None:

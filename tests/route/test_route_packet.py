@@ -5,10 +5,11 @@ import random
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
-from _sluice import lib
+from _sluice import ffi, lib
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+from sluice.features.route.trie import VALUE, Trie
 
 from tests.packet.harness import (
     LOCAL,
@@ -281,11 +282,31 @@ def test_all_tables_are_empty_after_all_is_deleted(router: Router, lan: Port, wa
         router.route(f"10.{i}.0.0/{16 + i % 17}", **via(1 + i % 9, wan, "."))
         router.route(f"2001:db8:{i}::/{48 + i}", **via(1 + i % 9, wan, ":"))
     router.reset()
-    for table in ("iface", "neigh", "mtrie4_block", "mtrie6_block", "vrf", "port"):
+    for table in (
+        *("iface", "neigh", "mtrie4_line", "mtrie6_line", "mtrie4_root", "mtrie6_root"),
+        *("vrf", "port"),
+    ):
         assert router.used(table) == 0, table
     assert router.used("nexthop") == 1  # the one that means Linux
     roots = router.rows("mtrie4_root", "mtrie_root_row")
     assert not any(roots[0].entry)
+    assert not any(roots[1].entry)
+    assert not router.rows("vrf", "vrf_row")[0].root4
+
+
+def test_a_vrf_without_routes_has_no_root(router: Router, lan: Port, wan: Port) -> None:
+    router.vrf(5)
+    router.vrf(6)
+    before = router.used("mtrie4_root"), router.used("mtrie6_root")
+    first = router.route("203.0.113.0/24", table=LOCAL, type=RTN_BLACKHOLE, vrf=5)
+    other = router.route("203.0.113.0/25", type=RTN_BLACKHOLE, vrf=5)
+    third = router.route("203.0.113.0/24", type=RTN_BLACKHOLE, vrf=6)
+    assert (router.used("mtrie4_root"), router.used("mtrie6_root")) == (before[0] + 2, before[1])
+    assert gateway_of(lan, "203.0.113.1") == "no_route"
+    for route in (first, other, third):
+        router.delete("route", route)
+    assert router.used("mtrie4_root") == before[0]
+    assert router.rows("vrf", "vrf_row")[5].root4 == 0
 
 
 def test_vrfs_with_overlapping_addresses_are_apart(router: Router, lan: Port, wan: Port) -> None:
@@ -300,21 +321,23 @@ def test_vrfs_with_overlapping_addresses_are_apart(router: Router, lan: Port, wa
 
 
 def test_a_full_ipv4_trie_leaves_the_range_to_linux_until_there_is_room() -> None:
-    router = Router(settings=["FP_MAX_IPV4_BLOCKS=64"])
+    router = Router(settings=["FP_MAX_IPV4_LINES=64"])
     try:
         router.vrf(0)
         lan, wan = router.port("lan"), router.port("wan")
         router.neighbour("198.51.100.1", wan, "02:00:00:00:bb:01")
         router.route("10.0.0.0/8", **via(1, wan, "."))
-        made = [router.route(f"10.{i}.1.0/24", **via(1, wan, ".")) for i in range(63)]
+        # Of 63 lines 8 are kept.
+        made = [router.route(f"10.{i}.1.0/24", **via(1, wan, ".")) for i in range(55)]
         with pytest.raises(Refused) as refused:
             router.route("10.200.1.0/24", **via(1, wan, "."))
-        assert "FP_MAX_IPV4_BLOCKS" in refused.value.text
+        assert "FP_MAX_IPV4_LINES" in refused.value.text
         assert gateway_of(lan, "10.200.1.1") == "linux_route"
         assert gateway_of(lan, "10.200.2.1") == "linux_route"
         assert gateway_of(lan, "10.201.1.1") == 1
-        assert gateway_of(lan, "10.62.1.1") == 1
-        router.delete("route", made[0])
+        assert gateway_of(lan, "10.54.1.1") == 1
+        for route in made[:5]:
+            router.delete("route", route)
         # fpmd tries the refused one again by itself.
         assert gateway_of(lan, "10.200.1.1") == 1
         assert gateway_of(lan, "10.200.2.1") == 1
@@ -339,6 +362,57 @@ def test_a_full_table_of_next_hops_leaves_the_prefix_to_linux() -> None:
         assert gateway_of(lan, "10.1.0.1") == 1
     finally:
         router.close()
+
+
+def trie_of(router: Router, version: int) -> Trie:
+    """VRF 0's, as fp-cli reads it."""
+
+    def words(table: str, first: int, rows: int, size: int) -> memoryview:
+        at = ffi.cast("char *", lib.shm_rows(router.config, table.encode())) + first * size
+        return memoryview(ffi.buffer(at, rows * size)).cast("I")
+
+    root = getattr(router.rows("vrf", "vrf_row")[0], f"root{version}")
+    lines = lib.shm_find(router.config, f"mtrie{version}_line".encode()).capacity
+    return Trie(
+        words(f"mtrie{version}_root", root, 1, 4 * 65536),
+        words(f"mtrie{version}_line", 0, lines, 64),
+        32 if version == 4 else 128,
+    )
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_fp_cli_reads_is_what_packets_get(
+    router: Router, lan: Port, wan: Port, version: int
+) -> None:
+    """Prefixes side by side (full nodes), scattered (runs, skips) and in one another."""
+    rng = random.Random(version)
+    bits = 32 if version == 4 else 128
+    wanted = {}
+    for i in range(700):
+        plen = rng.randrange(20, 33) if version == 4 else rng.randrange(40, 129)
+        address = 0x0A000000 if version == 4 else 0x20010DB8 << 96
+        if i < 300:  # side by side, different neighbours
+            plen = 24 if version == 4 else 48
+            address += i << bits - plen
+        else:
+            address += rng.getrandbits(24 if version == 4 else 96) >> bits - plen << bits - plen
+        prefix = str(ip_network((address, plen)))
+        wanted[address, plen] = rng.randrange(1, 10)
+        router.route(prefix, **via(wanted[address, plen], wan, prefix))
+    trie = trie_of(router, version)
+    ours = 10 if version == 4 else 0x20
+    found = {prefix: number for prefix, number in trie.leaves() if prefix[0] >> bits - 8 == ours}
+    assert set(found) <= set(wanted)
+    assert len(found) > 600  # some are covered by longer ones
+    for (address, plen), number in rng.sample(sorted(found.items()), 100):
+        assert trie.lookup(address) & VALUE in found.values()
+        dst = str(ip_address(address + rng.randrange(1 << bits - plen)))
+        entry = trie.lookup(int(ip_address(dst)))
+        gateway = router.rows("nexthop", "nexthop_row")[entry & VALUE].gateway[
+            3 if version == 4 else 15
+        ]
+        assert gateway_of(lan, dst) == gateway
+        assert number
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -82,7 +82,7 @@ static inline bool special(uint32_t addr)
 /* Linux takes no packet from its own addresses; with custom local routes it looks up the source's route. */
 static __rte_noinline bool source_is_local(uint32_t vrf, uint32_t src)
 {
-	uint8_t type = nexthop_rows[mtrie4_lookup(vrf, src)].type;
+	uint8_t type = nexthop_rows[mtrie4_lookup(vrf_root4(vrf), src)].type;
 
 	return type == NEXTHOP_LOCAL || type == NEXTHOP_BROADCAST || type == NEXTHOP_LINUX;
 }
@@ -123,7 +123,7 @@ static uint32_t lookup_one(uint32_t vrf, const struct rte_mbuf *m)
 {
 	struct header h = load_header(m);
 
-	return mtrie4_lookup(vrf, destination(&h));
+	return mtrie4_lookup(vrf_root4(vrf), destination(&h));
 }
 
 static const struct forward_family family = {
@@ -155,7 +155,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 			     struct fp_packet *ret, uint32_t *ret_dst)
 {
 	const struct vrf_row *vrf_row_ = &vrf_rows[vrf];
-	const mtrie_entry *root = mtrie4_roots[vrf].entry;
+	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -189,38 +189,43 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 	return kept;
 }
 
+static inline void prefetch_node(const struct mtrie_line_row *lines, uint32_t e, unsigned index)
+{
+	const mtrie_entry *at = lines[e & MTRIE_LINE].entry;
+
+	rte_prefetch0(e & MTRIE_FULL ? at + index : at);
+}
+
 /* mtrie4_lookup over a burst, a level at a time. */
 static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts, const uint32_t *dst,
 				       uint16_t n)
 {
-	const mtrie_entry *root = mtrie4_roots[vrf].entry;
-	const struct mtrie_block_row *blocks = mtrie4_blocks;
+	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
+	const struct mtrie_line_row *lines = mtrie4_lines;
 	const struct nexthop_row *nexthops = nexthop_rows;
 
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t e = atomic_load_explicit(&root[dst[i] >> 16], memory_order_acquire);
 
 		pkts[i].nexthop = e;
-		if (e & MTRIE_BLOCK)
-			rte_prefetch0(&blocks[e & MTRIE_VALUE].entry[dst[i] >> 8 & 0xff]);
+		if (e & MTRIE_NODE)
+			prefetch_node(lines, e, dst[i] >> 8 & 0xff);
 	}
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t e = pkts[i].nexthop;
 
-		if (!(e & MTRIE_BLOCK))
+		if (!(e & MTRIE_NODE))
 			continue;
-		e = atomic_load_explicit(&blocks[e & MTRIE_VALUE].entry[dst[i] >> 8 & 0xff],
-					 memory_order_acquire);
+		e = mtrie_pick(lines, e, dst[i] >> 8 & 0xff);
 		pkts[i].nexthop = e;
-		if (e & MTRIE_BLOCK)
-			rte_prefetch0(&blocks[e & MTRIE_VALUE].entry[dst[i] & 0xff]);
+		if (e & MTRIE_NODE)
+			prefetch_node(lines, e, dst[i] & 0xff);
 	}
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t e = pkts[i].nexthop;
 
-		if (e & MTRIE_BLOCK)
-			e = atomic_load_explicit(&blocks[e & MTRIE_VALUE].entry[dst[i] & 0xff],
-						 memory_order_acquire);
+		if (e & MTRIE_NODE)
+			e = mtrie_pick(lines, e, dst[i] & 0xff);
 		pkts[i].nexthop = e & MTRIE_VALUE;
 		rte_prefetch0(&nexthops[pkts[i].nexthop]);
 	}

@@ -63,7 +63,7 @@ static inline void decrease_hop_limit(void *header)
 
 static uint32_t lookup_one(uint32_t vrf, const struct rte_mbuf *m)
 {
-	return mtrie6_lookup(vrf, rte_pktmbuf_mtod(m, const struct header *)->dst);
+	return mtrie6_lookup(vrf_root6(vrf), rte_pktmbuf_mtod(m, const struct header *)->dst);
 }
 
 static const struct forward_family family = {
@@ -94,7 +94,7 @@ static const struct forward_family family = {
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
 			     struct fp_packet *ret, const uint8_t **ret_dst)
 {
-	const mtrie_entry *root = mtrie6_roots[vrf].entry;
+	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -123,9 +123,8 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts,
 				       const uint8_t *const *dst, uint16_t n)
 {
-	const mtrie_entry *root = mtrie6_roots[vrf].entry;
-	const struct mtrie_block_row *blocks = mtrie6_blocks;
-	uint8_t deeper[FP_BURST];
+	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
+	uint8_t deeper[FP_BURST], at[FP_BURST];
 	uint16_t n_deeper = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
@@ -133,18 +132,17 @@ static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts,
 						  memory_order_acquire);
 
 		pkts[i].nexthop = e;
+		at[i] = 2;
 		deeper[n_deeper] = i;
 		n_deeper += e >> 31;
 	}
-	for (unsigned at = 2; n_deeper; at++) {
+	while (n_deeper) {
 		uint16_t still = 0;
 
 		for (uint16_t j = 0; j < n_deeper; j++) {
 			uint16_t i = deeper[j];
-			uint32_t e = pkts[i].nexthop & MTRIE_VALUE;
+			uint32_t e = mtrie6_step(pkts[i].nexthop, dst[i], &at[i]);
 
-			e = atomic_load_explicit(&blocks[e].entry[dst[i][at]],
-						 memory_order_acquire);
 			pkts[i].nexthop = e;
 			deeper[still] = i;
 			still += e >> 31;

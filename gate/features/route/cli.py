@@ -15,7 +15,6 @@ cover wholly isn't there.
 import argparse
 import itertools
 import socket
-from collections.abc import Iterator
 
 from sluice.cli.command import Command, Row, Value
 from sluice.cli.error import CliError
@@ -23,76 +22,34 @@ from sluice.cli.text import address_text, family_number, mac_text
 from sluice.cli.view import Struct, View
 from sluice.features.iface.cli import interface_names
 from sluice.features.neigh.cli import chained
+from sluice.features.route.trie import VALUE, Trie
 
 TYPES = (
     "none", "gateway", "connected", "local", "broadcast", "blackhole", "unreachable", "linux",
     "multipath",
 )  # fmt: skip
-BLOCK = 1 << 31
-VALUE = 0x7FFFFF
 ROOT = 65536
 NO_MTU = 65535
 SIZES = {socket.AF_INET: 32, socket.AF_INET6: 128}
 TABLES = {
-    socket.AF_INET: ("mtrie4_root", "mtrie4_block"),
-    socket.AF_INET6: ("mtrie6_root", "mtrie6_block"),
+    socket.AF_INET: ("mtrie4_root", "mtrie4_line", "root4"),
+    socket.AF_INET6: ("mtrie6_root", "mtrie6_line", "root6"),
 }
 
 type Prefix = tuple[int, int]  # address as a number, length
 
 
-class Trie:
-    """One VRF's and family's trie, as it stands in memory."""
-
-    def __init__(self, view: View, family: int, vrf: int) -> None:
-        root, block = TABLES[socket.AddressFamily(family)]
-        self.size = SIZES[socket.AddressFamily(family)]
-        if not 0 <= vrf < view.config.capacity(root):
-            raise CliError(
-                f"there is no VRF {vrf}", hint=f"VRFs are 0 to {view.config.capacity(root) - 1}"
-            )
-        self.root = view.config.words(root, start=vrf * ROOT, count=ROOT)
-        self.blocks = view.config.words(block)
-
-    def lookup(self, address: int) -> int:
-        """The entry that a packet to `address` ends at: a leaf."""
-        shift = self.size - 16
-        entry = self.root[address >> shift]
-        while entry & BLOCK and shift > 0:
-            shift -= 8
-            entry = self.blocks[(entry & VALUE) * 256 + (address >> shift & 0xFF)]
-        return entry
-
-    def leaves(self) -> Iterator[tuple[Prefix, int]]:
-        """Each prefix once, and its next hop's number."""
-        seen: set[Prefix] = set()
-        for prefix, entry in self.walk(self.root, 0, self.size - 16):
-            if entry & VALUE and prefix not in seen:
-                seen.add(prefix)
-                yield prefix, entry & VALUE
-
-    def walk(self, entries: memoryview, base: int, shift: int) -> Iterator[tuple[Prefix, int]]:
-        index = 0
-        # Neighbouring entries of one prefix are equal; nearly all are.
-        for entry, run in itertools.groupby(entries):
-            count = sum(1 for _ in run)
-            if entry & BLOCK and shift > 0:
-                for i in range(index, index + count):
-                    first = (entry & VALUE) * 256
-                    block = self.blocks[first : first + 256]
-                    yield from self.walk(block, base + (i << shift), shift - 8)
-            elif entry:
-                yield from self.prefixes(base + (index << shift), count << shift, entry)
-            index += count
-
-    def prefixes(self, start: int, length: int, entry: int) -> Iterator[tuple[Prefix, int]]:
-        """A run of equal leaves can be several prefixes with one next hop and length."""
-        plen = entry >> 23 & 0xFF
-        step = 1 << (self.size - plen)
-        address = start // step * step
-        while address < start + length:
-            yield (address, plen), entry
-            address += step
+def trie_of(view: View, family: int, vrf: int) -> Trie:
+    """A VRF's and family's tables local and main, as they stand in memory."""
+    root, line, field = TABLES[socket.AddressFamily(family)]
+    vrfs = view.config.rows("vrf", "struct vrf_row")
+    if not 0 <= vrf < view.config.capacity("vrf"):
+        raise CliError(
+            f"there is no VRF {vrf}", hint=f"VRFs are 0 to {view.config.capacity('vrf') - 1}"
+        )
+    start = getattr(vrfs[vrf], field) * ROOT
+    words = view.config.words(root, start=start, count=ROOT)
+    return Trie(words, view.config.words(line), SIZES[socket.AddressFamily(family)])
 
 
 def routes(view: View, arguments: argparse.Namespace) -> list[Row]:
@@ -108,7 +65,7 @@ def routes(view: View, arguments: argparse.Namespace) -> list[Row]:
     found: list[Row] = []
     for vrf in sorted({vrf for _, vrf in names.values()}) or [0]:
         for family in families:
-            trie = Trie(view, family, vrf)
+            trie = trie_of(view, family, vrf)
             for (address, plen), number in sorted(trie.leaves()):
                 if wanted and not within((address, plen), wanted[1], SIZES[family]):
                     continue
@@ -155,7 +112,7 @@ def describe(
 def get(view: View, arguments: argparse.Namespace) -> list[Row]:
     """The route and neighbour of one destination."""
     family, (address, _) = parse_prefix(arguments.address)
-    entry = Trie(view, family, arguments.vrf).lookup(address)
+    entry = trie_of(view, family, arguments.vrf).lookup(address)
     number = entry & VALUE
     if not number:
         return []

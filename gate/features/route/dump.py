@@ -8,51 +8,19 @@ from collections.abc import Iterator
 
 from _sluice import ffi, lib
 from sluice.features.iface.dump import link
+from sluice.features.route.trie import Trie
 from sluice.fpc.objects import bytes_to
 from sluice.shm import Row, Struct, Tables
 
-BLOCK, VALUE = lib.MTRIE_BLOCK, lib.MTRIE_VALUE
-FAMILIES = (
-    (socket.AF_INET, 32, "mtrie4_root", "mtrie4_block"),
-    (socket.AF_INET6, 128, "mtrie6_root", "mtrie6_block"),
-)
+FAMILIES = ((socket.AF_INET, 4, 32), (socket.AF_INET6, 6, 128))
 
 
-class Walk:
-    """One root of one family. Yields (address, prefix length, next hop's row)."""
-
-    def __init__(self, tables: Tables, vrf: int, bits: int, root: str, block: str) -> None:
-        self.config, self.bits, self.block = tables.config, bits, block
-        self.root = self.config.words(root, vrf, 1)
-
-    def leaves(self) -> Iterator[tuple[int, int, int]]:
-        """Each prefix that is seen anywhere, once."""
-        seen = set()
-        for address, plen, nexthop in self.below(self.root, 0, self.bits - 16):
-            if (address, plen) not in seen:
-                seen.add((address, plen))
-                yield address, plen, nexthop
-
-    def below(self, entries: memoryview, base: int, shift: int) -> Iterator[tuple[int, int, int]]:
-        """The leaves of one array of entries, each of which stands for 2^shift addresses."""
-        index = 0
-        for entry, group in itertools.groupby(entries):
-            count = sum(1 for _ in group)
-            if entry & BLOCK:
-                if shift == 0:
-                    raise ValueError("the trie is deeper than an address is long")
-                for i in range(index, index + count):
-                    block = self.config.words(self.block, entry & VALUE, 1)
-                    yield from self.below(block, base + (i << shift), shift - 8)
-            elif entry & VALUE:
-                plen = entry >> 23 & 0xFF
-                # The run belongs to one or more prefixes of that length side by side.
-                step = 1 << (self.bits - plen)
-                start = base + (index << shift)
-                end = start + (count << shift)
-                for address in range(start - start % step, end, step):
-                    yield address, plen, entry & VALUE
-            index += count
+def trie(tables: Tables, version: int, size: int, vrf: int) -> Trie:
+    """A VRF's tables local and main."""
+    root = getattr(tables.structs("vrf")[vrf], f"root{version}")
+    name = f"mtrie{version}_line"
+    lines = tables.config.words(name, 0, tables.config.entry(name).capacity)
+    return Trie(tables.config.words(f"mtrie{version}_root", root, 1), lines, size)
 
 
 def canonical(tables: Tables) -> Iterator[Row]:
@@ -82,8 +50,8 @@ def canonical(tables: Tables) -> Iterator[Row]:
 
     vrfs = {0} | {row["vrf"] for row in tables.rows("iface")}
     for vrf in sorted(vrfs):
-        for family, bits, root, block in FAMILIES:
-            for address, plen, number in Walk(tables, vrf, bits, root, block).leaves():
+        for family, version, bits in FAMILIES:
+            for (address, plen), number in trie(tables, version, bits, vrf).leaves():
                 hop = nexthops[number]
                 packed = address.to_bytes(bits // 8)
                 yield {

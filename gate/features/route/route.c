@@ -2,7 +2,6 @@
 #include "features/route/route.h"
 
 #include "features/feature.h"
-#include "features/vrf/fpc_vrf.h"
 #include "fpc/fpc.h"
 #include "lib/settings.h"
 
@@ -11,24 +10,24 @@ static uint32_t nexthop_capacity(const struct settings *s)
 	return setting_or(s->max_nexthops, 16384);
 }
 
-static uint32_t block4_capacity(const struct settings *s)
+static uint32_t line4_capacity(const struct settings *s)
 {
-	return setting_or(s->max_blocks4, 16384);
+	return setting_or(s->max_lines4, 1 << 20);
 }
 
-static uint32_t block6_capacity(const struct settings *s)
+static uint32_t line6_capacity(const struct settings *s)
 {
-	return setting_or(s->max_blocks6, 16384);
+	return setting_or(s->max_lines6, 1 << 20);
 }
 
-/* Memory that isn't touched costs nothing, so roots are there for all VRFs. */
+/* Memory that isn't touched costs nothing, so there is room for many. */
 static const struct feature_table config_tables[] = {
 	{{"nexthop", 2, sizeof(struct nexthop_row), 0}, nexthop_capacity},
 	{{"nexthop_group", 1, sizeof(struct nexthop_group_row), NEXTHOP_GROUPS}},
-	{{"mtrie4_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
-	{{"mtrie6_root", 1, sizeof(struct mtrie_root_row), FPC_VRF_MAX}},
-	{{"mtrie4_block", 1, sizeof(struct mtrie_block_row), 0}, block4_capacity},
-	{{"mtrie6_block", 1, sizeof(struct mtrie_block_row), 0}, block6_capacity},
+	{{"mtrie4_root", 2, sizeof(struct mtrie_root_row), MTRIE_ROOTS}},
+	{{"mtrie6_root", 2, sizeof(struct mtrie_root_row), MTRIE_ROOTS}},
+	{{"mtrie4_line", 1, sizeof(struct mtrie_line_row), 0}, line4_capacity},
+	{{"mtrie6_line", 1, sizeof(struct mtrie_line_row), 0}, line6_capacity},
 };
 
 const struct feature route_feature = {

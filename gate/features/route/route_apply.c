@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* From Linux's routes to next hops and tries.
  *
- * The RIB keeps, for each (family, VRF, prefix), the candidates in the order in which Linux would take them: table local
+ * The RIB keeps, for each (family, VRF, table, prefix), the candidates in the order in which Linux would take them: table local
  * before main, then the lowest metric. The first one's next hop stands in the trie.
  *
  * The kernel looks through table local as a whole before main (IPv6 always; IPv4 too once the two tables aren't merged any
@@ -44,21 +44,25 @@ struct prefix {
 	struct candidate *first;
 	uint32_t value : 23; /* row in "nexthop" that the trie has for it */
 	bool in_trie : 1;    /* mtrie_add was called */
-	bool starved : 1;    /* but there was no block */
-	uint16_t vrf;
+	bool starved : 1;    /* but there was no room */
+	uint16_t fib;	     /* number of its routing table */
 	uint8_t family;
 	uint8_t plen;
 	uint8_t dst[]; /* 4 or 16 bytes */
 };
 static_assert(offsetof(struct prefix, dst) == 24);
 
-/* One family of one VRF. */
+/* One routing table of one family of one VRF; local and main are one, called main. It's there while it has prefixes, and
+ * its number is its root's row. */
 struct fib {
-	uint32_t n[129];       /* prefixes, by length */
+	uint32_t vrf, table;
+	uint32_t n_prefixes;
+	uint32_t n[129];       /* by length */
 	uint32_t n_local[129]; /* those with a candidate of table local */
 };
 
-static struct fib fibs4[FPC_VRF_MAX], fibs6[FPC_VRF_MAX];
+static struct fib *fibs4[MTRIE_ROOTS], *fibs6[MTRIE_ROOTS];
+static struct fpm_rows roots4, roots6;
 static struct mtrie trie4, trie6;
 static struct prefix **buckets;
 static uint32_t n_buckets, n_prefixes;
@@ -79,7 +83,7 @@ static void *allocated(void *memory)
 
 static struct fib *fib_of(const struct prefix *p)
 {
-	return p->family == AF_INET ? &fibs4[p->vrf] : &fibs6[p->vrf];
+	return p->family == AF_INET ? fibs4[p->fib] : fibs6[p->fib];
 }
 
 static struct mtrie *trie_of(const struct prefix *p)
@@ -101,10 +105,10 @@ static void mask_bits(uint8_t dst[16], uint8_t plen)
 	}
 }
 
-static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *dst)
+static uint64_t hash_prefix(uint8_t family, uint32_t fib, uint8_t plen, const uint8_t *dst)
 {
 	uint64_t words[2] = {0};
-	uint64_t h = (uint64_t)family << 40 | (uint64_t)vrf << 8 | plen;
+	uint64_t h = (uint64_t)family << 40 | (uint64_t)fib << 8 | plen;
 
 	memcpy(words, dst, family_bits(family) / 8);
 	h = (h ^ words[0]) * 0x9e3779b97f4a7c15ULL;
@@ -112,31 +116,31 @@ static uint64_t hash_prefix(uint8_t family, uint32_t vrf, uint8_t plen, const ui
 	return h ^ h >> 32;
 }
 
-static struct prefix **find_link(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *dst)
+static struct prefix **find_link(uint8_t family, uint32_t fib, uint8_t plen, const uint8_t *dst)
 {
-	struct prefix **at = &buckets[hash_prefix(family, vrf, plen, dst) & (n_buckets - 1)];
+	struct prefix **at = &buckets[hash_prefix(family, fib, plen, dst) & (n_buckets - 1)];
 
-	while (*at && ((*at)->plen != plen || (*at)->vrf != vrf || (*at)->family != family ||
+	while (*at && ((*at)->plen != plen || (*at)->fib != fib || (*at)->family != family ||
 		       memcmp((*at)->dst, dst, family_bits(family) / 8) != 0))
 		at = &(*at)->chain;
 	return at;
 }
 
 /* The prefix of @plen bits over @addr, NULL if there's none. */
-static struct prefix *find_over(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *addr)
+static struct prefix *find_over(uint8_t family, uint32_t fib, uint8_t plen, const uint8_t *addr)
 {
 	uint8_t dst[16] = {0};
 
 	memcpy(dst, addr, family_bits(family) / 8);
 	mask_bits(dst, plen);
-	return *find_link(family, vrf, plen, dst);
+	return *find_link(family, fib, plen, dst);
 }
 
-static struct mtrie_cover cover(struct fib *fibs, uint8_t family, uint32_t vrf, const uint8_t *addr,
-				uint8_t plen)
+static struct mtrie_cover cover(struct fib *const *fibs, uint8_t family, uint32_t number,
+				const uint8_t *addr, uint8_t plen)
 {
 	for (int i = plen; i >= 0; i--) {
-		struct prefix *p = fibs[vrf].n[i] ? find_over(family, vrf, i, addr) : NULL;
+		struct prefix *p = fibs[number]->n[i] ? find_over(family, number, i, addr) : NULL;
 
 		if (p)
 			return (struct mtrie_cover){p->value, p->plen};
@@ -170,7 +174,7 @@ static bool below_local_table(const struct prefix *p)
 
 	for (unsigned i = 0; i < p->plen; i++) {
 		const struct prefix *over =
-			fib->n_local[i] ? find_over(p->family, p->vrf, i, p->dst) : NULL;
+			fib->n_local[i] ? find_over(p->family, p->fib, i, p->dst) : NULL;
 
 		if (over && has_local_table(over))
 			return true;
@@ -191,6 +195,19 @@ static uint32_t wanted_value(const struct prefix *p)
 	return best->nexthop;
 }
 
+/* There is room again: what stands in pinned ranges gets its place. */
+static void refill(uint8_t family)
+{
+	struct mtrie *t = family == AF_INET ? &trie4 : &trie6;
+
+	mtrie_unpin(t, family == AF_INET ? cover4 : cover6, NULL);
+	for (uint32_t i = 0; i < n_buckets; i++)
+		for (struct prefix *p = buckets[i]; p; p = p->chain)
+			if (p->family == family && p->in_trie &&
+			    !mtrie_change(t, p->fib, p->dst, p->plen, p->value))
+				p->starved = false;
+}
+
 /* Brings the trie to what's wanted. */
 static void install(struct prefix *p)
 {
@@ -199,36 +216,36 @@ static void install(struct prefix *p)
 	bool changed = value != p->value;
 
 	p->value = value;
-	if (p->starved && mtrie_room(t, p->vrf, p->dst, p->plen)) {
-		mtrie_remove(t, p->vrf, p->dst, p->plen, cover_of(p), NULL);
-		p->in_trie = false;
-	}
+	if (p->starved && mtrie_room(t, mtrie_pinned(t)))
+		refill(p->family);
 	if (!p->in_trie) {
-		int rc = mtrie_add(t, p->vrf, p->dst, p->plen, value);
+		int rc = mtrie_add(t, p->fib, p->dst, p->plen, value);
 
 		if (rc == -ENOMEM)
 			abort();
 		p->in_trie = true;
 		p->starved = rc != 0;
 	} else if (changed) {
-		mtrie_change(t, p->vrf, p->dst, p->plen, value);
+		p->starved = mtrie_change(t, p->fib, p->dst, p->plen, value) != 0;
 	}
 }
 
 /* The prefix of table local came or went: those of main below it change hands. */
-static void install_below(uint8_t family, uint32_t vrf, uint8_t plen, const uint8_t *over)
+static void install_below(uint8_t family, uint32_t number, uint8_t plen, const uint8_t *over)
 {
-	const struct fib *fib = family == AF_INET ? &fibs4[vrf] : &fibs6[vrf];
+	const struct fib *fib = family == AF_INET ? fibs4[number] : fibs6[number];
 	uint8_t dst[16] = {0};
 	uint32_t below = 0;
 
+	if (!fib)
+		return;
 	for (unsigned i = plen + 1; i <= family_bits(family); i++)
 		below += fib->n[i];
 	if (!below)
 		return;
 	for (uint32_t i = 0; i < n_buckets; i++)
 		for (struct prefix *p = buckets[i]; p; p = p->chain) {
-			if (p->family != family || p->vrf != vrf || p->plen <= plen)
+			if (p->family != family || p->fib != number || p->plen <= plen)
 				continue;
 			memcpy(dst, p->dst, family_bits(family) / 8);
 			mask_bits(dst, plen);
@@ -254,16 +271,17 @@ static void write_local4(uint32_t vrf)
 /* Counts a local candidate of @p in (+1) or out (-1). Linux doesn't take 127.0.0.0/8 for a custom local route either. */
 static void count_local4(const struct prefix *p, int delta)
 {
+	uint32_t vrf = fib_of(p)->vrf;
 	uint32_t addr;
 
 	if (p->family != AF_INET || (p->dst[0] == 127 && p->plen >= 8))
 		return;
 	addr = (uint32_t)p->dst[0] << 24 | p->dst[1] << 16 | p->dst[2] << 8 | p->dst[3];
 	if (p->plen == 32)
-		local4[p->vrf].n[vrf_local4_bit(addr)] += delta;
+		local4[vrf].n[vrf_local4_bit(addr)] += delta;
 	else
-		local4[p->vrf].n_short += delta;
-	write_local4(p->vrf);
+		local4[vrf].n_short += delta;
+	write_local4(vrf);
 }
 
 static void grow(void)
@@ -275,7 +293,7 @@ static void grow(void)
 		return; /* longer chains will do */
 	for (uint32_t i = 0; i < n_buckets; i++)
 		for (struct prefix *p = buckets[i], *next; p; p = next) {
-			uint64_t h = hash_prefix(p->family, p->vrf, p->plen, p->dst);
+			uint64_t h = hash_prefix(p->family, p->fib, p->plen, p->dst);
 
 			next = p->chain;
 			p->chain = bigger[h & (n - 1)];
@@ -286,26 +304,78 @@ static void grow(void)
 	n_buckets = n;
 }
 
+/* --- routing tables --- */
+
+/* Where the data path finds the root of a VRF's main table. */
+static _Atomic uint32_t *main_root(uint8_t family, uint32_t vrf)
+{
+	struct vrf_row *row = vrf_row(vrf);
+
+	return family == AF_INET ? &row->root4 : &row->root6;
+}
+
+/* The number of a routing table, made if need be; 0: there are too many. */
+static uint32_t fib_get(uint8_t family, uint32_t vrf, uint32_t table)
+{
+	struct fib **fibs = family == AF_INET ? fibs4 : fibs6;
+	uint32_t number = 0;
+
+	if (table == RT_TABLE_LOCAL)
+		table = RT_TABLE_MAIN;
+	if (table == RT_TABLE_MAIN)
+		number = atomic_load(main_root(family, vrf));
+	else
+		for (uint32_t i = 1; i < MTRIE_ROOTS && !number; i++)
+			if (fibs[i] && fibs[i]->vrf == vrf && fibs[i]->table == table)
+				number = i;
+	if (number)
+		return number;
+	number = fpm_rows_get(family == AF_INET ? &roots4 : &roots6);
+	if (!number)
+		return 0;
+	fibs[number] = allocated(calloc(1, sizeof(*fibs[number])));
+	fibs[number]->vrf = vrf;
+	fibs[number]->table = table;
+	if (table == RT_TABLE_MAIN)
+		atomic_store_explicit(main_root(family, vrf), number, memory_order_release);
+	return number;
+}
+
+/* The last prefix is gone: the root is all zeros. */
+static void fib_put(uint8_t family, uint32_t number)
+{
+	struct fib **at = family == AF_INET ? &fibs4[number] : &fibs6[number];
+
+	if ((*at)->table == RT_TABLE_MAIN)
+		atomic_store_explicit(main_root(family, (*at)->vrf), 0, memory_order_release);
+	free(*at);
+	*at = NULL;
+	fpm_rows_put_later(family == AF_INET ? &roots4 : &roots6, number);
+}
+
+/* --- */
+
 static size_t prefix_size(uint8_t family)
 {
 	return offsetof(struct prefix, dst) + family_bits(family) / 8;
 }
 
-static struct prefix *prefix_get(const struct fpc_route *r)
+static struct prefix *prefix_get(const struct fpc_route *r, uint32_t fib)
 {
-	struct prefix **at = find_link(r->family, r->vrf, r->plen, r->dst);
+	struct prefix **at = find_link(r->family, fib, r->plen, r->dst);
 	struct prefix *p = *at;
 
 	if (p)
 		return p;
 	p = allocated(pool_get(prefix_size(r->family)));
 	memset(p, 0, offsetof(struct prefix, dst));
-	p->vrf = (uint16_t)r->vrf;
+	p->fib = (uint16_t)fib;
 	p->family = r->family;
 	p->plen = r->plen;
 	memcpy(p->dst, r->dst, family_bits(r->family) / 8);
 	*at = p;
 	fib_of(p)->n[p->plen]++;
+	fib_of(p)->n_prefixes++;
 	if (++n_prefixes > n_buckets)
 		grow();
 	return p;
@@ -314,14 +384,16 @@ static struct prefix *prefix_get(const struct fpc_route *r)
 /* The last candidate is gone. */
 static void prefix_free(struct prefix *p)
 {
-	struct prefix **at = find_link(p->family, p->vrf, p->plen, p->dst);
+	struct prefix **at = find_link(p->family, p->fib, p->plen, p->dst);
 
 	/* First out of the hash: cover must not find it. */
 	*at = p->chain;
 	fib_of(p)->n[p->plen]--;
 	n_prefixes--;
 	if (p->in_trie)
-		mtrie_remove(trie_of(p), p->vrf, p->dst, p->plen, cover_of(p), NULL);
+		mtrie_remove(trie_of(p), p->fib, p->dst, p->plen, cover_of(p), NULL);
+	if (!--fib_of(p)->n_prefixes)
+		fib_put(p->family, p->fib);
 	pool_put(p, prefix_size(p->family));
 }
 
@@ -333,9 +405,9 @@ static bool before(const struct candidate *a, const struct candidate *b)
 }
 
 /* A new candidate in its place; its next hop isn't known yet. */
-static struct candidate *candidate_add(const struct fpc_route *r)
+static struct candidate *candidate_add(const struct fpc_route *r, uint32_t fib)
 {
-	struct prefix *p = prefix_get(r);
+	struct prefix *p = prefix_get(r, fib);
 	struct candidate *c = allocated(pool_get(sizeof(*c)));
 	struct candidate **at = &p->first;
 
@@ -360,7 +432,7 @@ static void candidate_free(struct candidate *c)
 	struct candidate **at = &p->first;
 	bool was_local = has_local_table(p);
 	uint8_t family = p->family, plen = p->plen, dst[16];
-	uint32_t vrf = p->vrf;
+	uint32_t fib = p->fib;
 
 	memcpy(dst, p->dst, family_bits(family) / 8);
 
@@ -378,7 +450,7 @@ static void candidate_free(struct candidate *c)
 	else
 		prefix_free(p);
 	if (was_local)
-		install_below(family, vrf, plen, dst);
+		install_below(family, fib, plen, dst);
 	nexthop_put(c->nexthop);
 	pool_put(c, sizeof(*c));
 }
@@ -560,7 +632,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 {
 	const struct fpc_route *r = msg;
 	struct candidate *c = (struct candidate *)*priv;
-	uint32_t row, before_row = 0;
+	uint32_t fib, row, before_row = 0;
 	bool is_local, new_local_table = false;
 	int rc;
 
@@ -568,7 +640,11 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 		rc = check(r, err);
 		if (rc)
 			return rc;
-		c = candidate_add(r);
+		fib = fib_get(r->family, r->vrf, r->table);
+		if (!fib)
+			return err_set(err, ENOSPC, "there are more than %u routing tables",
+				       MTRIE_ROOTS - 1);
+		c = candidate_add(r, fib);
 		*priv = (uint64_t)c;
 		new_local_table = c->in_local;
 	} else {
@@ -587,11 +663,11 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	c->is_local = is_local;
 	install(c->prefix);
 	if (new_local_table)
-		install_below(r->family, r->vrf, r->plen, r->dst);
+		install_below(r->family, c->prefix->fib, r->plen, r->dst);
 	if (before_row)
 		nexthop_put(before_row);
 	if (!rc && c->prefix->starved)
-		rc = err_set(err, ENOSPC, "the IPv%u trie is full (FP_MAX_IPV%u_BLOCKS)",
+		rc = err_set(err, ENOSPC, "the IPv%u trie is full (FP_MAX_IPV%u_LINES)",
 			     r->family == AF_INET ? 4 : 6, r->family == AF_INET ? 4 : 6);
 	return rc;
 }
@@ -616,8 +692,11 @@ static void forget(void)
 	n_prefixes = 0;
 	n_buckets = 1024;
 	buckets = allocated(calloc(n_buckets, sizeof(struct prefix *)));
-	memset(fibs4, 0, sizeof(fibs4));
-	memset(fibs6, 0, sizeof(fibs6));
+	for (uint32_t i = 0; i < MTRIE_ROOTS; i++) {
+		free(fibs4[i]);
+		free(fibs6[i]);
+		fibs4[i] = fibs6[i] = NULL;
+	}
 	memset(local4, 0, sizeof(local4));
 }
 
@@ -626,10 +705,13 @@ static int init(struct fpm *fpm, struct err *err)
 	int rc = nexthops_init(fpm, err);
 
 	if (!rc)
-		rc = mtrie_init(&trie4, fpm, "mtrie4_root", "mtrie4_block", 32, nexthop_linux, err);
+		rc = mtrie_init(&trie4, fpm, "mtrie4_root", "mtrie4_line", 32, nexthop_linux, err);
 	if (!rc)
-		rc = mtrie_init(&trie6, fpm, "mtrie6_root", "mtrie6_block", 128, nexthop_linux,
-				err);
+		rc = mtrie_init(&trie6, fpm, "mtrie6_root", "mtrie6_line", 128, nexthop_linux, err);
+	if (!rc)
+		rc = fpm_rows_init(&roots4, fpm, "mtrie4_root", err);
+	if (!rc)
+		rc = fpm_rows_init(&roots6, fpm, "mtrie6_root", err);
 	if (!rc)
 		forget();
 	return rc;

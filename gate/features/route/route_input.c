@@ -6,7 +6,7 @@
 const struct nexthop_row *nexthop_rows;
 const struct nexthop_group_row *nexthop_group_rows;
 const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
-const struct mtrie_block_row *mtrie4_blocks, *mtrie6_blocks;
+const struct mtrie_line_row *mtrie4_lines, *mtrie6_lines;
 
 static int attach(const struct shm *config, const struct shm *stats, struct err *err)
 {
@@ -14,8 +14,8 @@ static int attach(const struct shm *config, const struct shm *stats, struct err 
 	nexthop_group_rows = shm_rows(config, "nexthop_group");
 	mtrie4_roots = shm_rows(config, "mtrie4_root");
 	mtrie6_roots = shm_rows(config, "mtrie6_root");
-	mtrie4_blocks = shm_rows(config, "mtrie4_block");
-	mtrie6_blocks = shm_rows(config, "mtrie6_block");
+	mtrie4_lines = shm_rows(config, "mtrie4_line");
+	mtrie6_lines = shm_rows(config, "mtrie6_line");
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,8 +15,10 @@ struct vrf_row {
 	 * its own; a look at one hot word spares the others the lookup of their source. All ones where a local route is
 	 * shorter than /32 (127.0.0.0/8 apart). Written with the routes. */
 	uint32_t local4[8];
+	/* Rows of "mtrie4_root" and "mtrie6_root" of the tables local and main together; 0: no routes. Written with the routes. */
+	_Atomic uint32_t root4, root6;
 	uint64_t stages; /* bit a stage that has work in this VRF (fastpath/stage.h) */
-	uint32_t pad2[4];
+	uint32_t pad2[2];
 };
 static_assert(sizeof(struct vrf_row) == 64);
 
@@ -25,12 +28,26 @@ static inline uint8_t vrf_local4_bit(uint32_t addr)
 	return (addr * 0x9e3779b1U) >> 24;
 }
 
+/* fp-rte: the attached table. */
+extern const struct vrf_row *vrf_rows;
+
 /* Worker: whether @addr (host byte order) may be a local address. */
 static inline bool vrf_maybe_local4(const struct vrf_row *vrf, uint32_t addr)
 {
 	uint8_t bit = vrf_local4_bit(addr);
 
 	return vrf->local4[bit >> 5] >> (bit & 31) & 1;
+}
+
+/* Worker: the root of a VRF's tables local and main. */
+static inline uint32_t vrf_root4(uint32_t vrf)
+{
+	return atomic_load_explicit(&vrf_rows[vrf].root4, memory_order_acquire);
+}
+
+static inline uint32_t vrf_root6(uint32_t vrf)
+{
+	return atomic_load_explicit(&vrf_rows[vrf].root6, memory_order_acquire);
 }
 
 /* fpmd: whether VRF @vrf was set. */
@@ -40,6 +57,3 @@ struct vrf_row *vrf_row(uint32_t vrf);
 
 /* fpmd: a stage (enum fp_stage) has work, or none any more, for all packets of VRF @vrf. */
 void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on);
-
-/* fp-rte: the attached table. */
-extern const struct vrf_row *vrf_rows;

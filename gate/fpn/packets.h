@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* Packets (DPDK's mbufs) and bursts of them, where DPDK has no word for it. The owner's thread. */
+#pragma once
+
+#include <sys/uio.h>
+
+#include <rte_mbuf.h>
+
+/* The run of packets with the same m->port that starts at @pkts[@from]: its end, from @from + 1 to @n. */
+static inline unsigned packets_run(struct rte_mbuf *const *pkts, unsigned from, unsigned n)
+{
+	unsigned to = from + 1;
+
+	while (to < n && pkts[to]->port == pkts[from]->port)
+		to++;
+	return to;
+}
+
+/* The pieces of @m for the kernel, into @ret[@max]: how many there are; more than @max: the rest isn't in @ret. */
+static inline unsigned packet_pieces(const struct rte_mbuf *m, struct iovec *ret, unsigned max)
+{
+	unsigned n = 0;
+
+	for (; m; m = m->next, n++)
+		if (n < max)
+			ret[n] = (struct iovec){rte_pktmbuf_mtod(m, void *), m->data_len};
+	return n;
+}
