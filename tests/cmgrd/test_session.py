@@ -100,13 +100,13 @@ def stored(number: int, mtu: int = 1500) -> dict[tuple[int, bytes], bytes]:
 @asynccontextmanager
 async def at_work(path: Path) -> AsyncIterator[tuple[Fpmd, Objects, Session, asyncio.Task[None]]]:
     objects = Objects()
-    for number in (VRF, IFACE):
-        objects.add_feature(number)
+    objects.add_feature(VRF, 4)
+    objects.add_feature(IFACE, 8)
     session = Session(
         objects,
         path,
         order=(VRF, IFACE),
-        describe=lambda feature, key: f"object {key.hex()}",
+        describe=lambda feature, body: f"object {body[:8].hex()}",
         on_synced=lambda count: None,
     )
     session.ready.set()
@@ -138,7 +138,7 @@ def run(tmp_path: Path, work: Work) -> None:
 
 
 def put(objects: Objects, body: bytes) -> None:
-    objects.set(IFACE, body[:8], body)
+    objects.set(IFACE, body)
 
 
 def test_a_connection_begins_with_a_full_sync(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_connection_begins_with_a_full_sync(tmp_path: Path) -> None:
             # Before it's connected: nothing is kept but the objects.
             put(objects, iface(1))
             put(objects, iface(2))
-            assert not objects.changed
+            assert not objects.waiting
             await until(lambda: session.synced)
             verbs = [Verb.HELLO, Verb.SYNC_BEGIN, Verb.SET, Verb.SET, Verb.SYNC_END]
             assert fpmd.verbs() == verbs
@@ -179,7 +179,7 @@ def test_changes_of_one_object_coalesce_while_fpmd_is_slow(tmp_path: Path) -> No
                 put(objects, iface(1, mtu))
                 if mtu % 100 == 0:
                     await asyncio.sleep(0)
-                assert len(objects.changed) <= 1
+                assert objects.waiting <= 1
             fpmd.hold.set()
             await until(lambda: fpmd.stored == stored(1, 3999))
             assert fpmd.verbs().count(Verb.SET) < 100
@@ -198,7 +198,7 @@ def test_what_is_unanswered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
                 put(objects, iface(number))
             for _ in range(20):
                 await asyncio.sleep(0.001)
-            assert len(objects.changed) == 1000 - 2 * 16
+            assert objects.waiting == 1000 - 2 * 16
             fpmd.hold.set()
             await until(lambda: len(fpmd.stored) == 1000)
             assert len(session.sent) <= 2 * 16
