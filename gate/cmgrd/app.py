@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from _sluice import ffi, lib
-from sluice.cmgrd import wire
+from sluice.cmgrd import audit, wire
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.kernel import Family
 from sluice.cmgrd.netlink import CHANNELS, Listener, NetlinkError, dump
 from sluice.cmgrd.recording import RecordedCore
 from sluice.cmgrd.session import SeatTakenError, Session
+from sluice.cmgrd.window import Window
 
 log = logging.getLogger("cmgrd")
 
@@ -63,6 +64,7 @@ class Follower:
         self.wake = asyncio.Event()
         self.buffer = buffer
         self.ready = asyncio.Event()  # all is known for the first time
+        self.dumped = asyncio.Event()  # set after each dump
         self.settled = asyncio.Event()  # set whenever nothing is left to dump or to handle
 
     def open(self) -> None:
@@ -207,6 +209,7 @@ class Follower:
         loop = asyncio.get_running_loop()
         start = loop.time()
         reason = self.core.due.get(family, "")
+        balance = audit.Balance(self) if reason == audit.REASON else None
         self.core.begin(family)
         complete, failed = False, False
         try:
@@ -229,6 +232,9 @@ class Follower:
         self.read_to_the_end()
         self.late[family] = self.received
         self.core.end(complete=complete)
+        if balance:
+            balance.close(family, complete=complete)
+        self.dumped.set()
         took = loop.time() - start
         log.debug(
             "dump of %s took %.3f s: %s%s", family, took, reason, "" if complete else ", broken off"
@@ -264,6 +270,36 @@ class Daemon:
             describe=self.describe,
             on_synced=self.synced,
         )
+        self.audit = audit.Audit(self.follower)
+        path = RUN / instance / "cmgrd.sock"
+        self.window = Window(path, self.core, self.status, self.audit.all)
+        self.started = time.monotonic()
+
+    def status(self) -> dict[str, object]:
+        """What `fp-sync status` shows; keys are only ever added."""
+        counts, session, objects = self.core.counts, self.session, self.core.objects
+        lag_most, session.lag_most = session.lag_most, 0.0
+        return {
+            "ready": self.core.ready,
+            "synced": session.synced,
+            "uptime_seconds": round(time.monotonic() - self.started, 3),
+            "objects": {feature.name: len(feature.wanted) for feature in self.core.features},
+            "waiting": objects.waiting,
+            "refused": session.refused,
+            "lag_seconds": round(session.lag, 6),
+            "lag_most_seconds": round(lag_most, 6),
+            "messages": int(self.core.inlet.messages),
+            "changes": objects.changes,
+            "losses": counts["lost"],
+            "malformed": counts["malformed"],
+            "failures": counts["failures"],
+            "dumps": counts["dumps"],
+            "dumps_interrupted": counts["interrupted"],
+            "audits": counts["audits"],
+            "divergences": counts["divergences"],
+            "syncs": session.counts["syncs"],
+            "connections_lost": session.counts["connections_lost"],
+        }
 
     def describe(self, number: int, body: bytes) -> str:
         feature = self.core.by_number[number]
@@ -283,6 +319,8 @@ class Daemon:
                 group.create_task(self.session.run())
                 group.create_task(self.announce())
                 group.create_task(self.pass_on_losses())
+                group.create_task(self.audit.run())
+                group.create_task(self.window.run())
                 self.follower.wake.set()
         finally:
             self.follower.close()

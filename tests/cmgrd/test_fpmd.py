@@ -44,6 +44,14 @@ class Pair:
         process.send_signal(number)
         await process.wait()
 
+    async def clean(self) -> None:
+        """End it and remove what it leaves."""
+        for name in list(self.running):
+            await self.kill(name)
+        shutil.rmtree(f"/run/sluice/{self.instance}", ignore_errors=True)
+        for path in Path("/dev/shm").glob(f"sluice.{self.instance}*"):
+            path.unlink()
+
     def stored(self) -> dict[tuple[int, bytes], tuple[State, bytes]]:
         """What fpmd has, ports left out: they are fp-rte's."""
         path = f"/run/sluice/{self.instance}/fpc.sock"
@@ -90,11 +98,7 @@ async def pair(log: Path) -> AsyncIterator[Pair]:
         await both.start("cmgrd")
         yield both
     finally:
-        for name in list(both.running):
-            await both.kill(name)
-        shutil.rmtree(f"/run/sluice/{both.instance}", ignore_errors=True)
-        for path in Path("/dev/shm").glob(f"sluice.{both.instance}*"):
-            path.unlink()
+        await both.clean()
 
 
 def test_whoever_is_killed_fpmd_ends_with_what_the_kernel_has(tmp_path: Path) -> None:
