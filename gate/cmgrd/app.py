@@ -260,9 +260,9 @@ def families(listener: Listener) -> str:
 
 
 class Daemon:
-    def __init__(self, instance: str, record: Path | None) -> None:
+    def __init__(self, instance: str, record: Path | None, buffer: int = 0) -> None:
         self.core = RecordedCore(record) if record else Core()
-        self.follower = Follower(self.core)
+        self.follower = Follower(self.core, buffer=buffer)
         self.session = Session(
             self.core.objects,
             RUN / instance / "fpc.sock",
@@ -412,6 +412,13 @@ def parser() -> Parser:
         metavar="FILE",
         help="write what the kernel says there, as JSON lines",
     )
+    top.add_argument(
+        "--buffer",
+        type=int,
+        default=0,
+        metavar="BYTES",
+        help="receive buffer of each Netlink socket, at least 1; else as the kind of messages needs",
+    )
     return top
 
 
@@ -420,10 +427,12 @@ def main() -> None:
     options = parser().parse_args()
     if not INSTANCE.fullmatch(options.instance):
         die(f"'{options.instance}' is no instance name", "1 to 31 letters, digits, '-' and '_'")
+    if options.buffer < 0:
+        die(f"a buffer of {options.buffer} bytes", "see cmgrd --help")
     set_up_log(debug=options.debug)
     take_lock(options.instance)
     try:
-        asyncio.run(start(options.instance, options.record))
+        asyncio.run(start(options.instance, options.record, options.buffer))
     except* (asyncio.CancelledError, KeyboardInterrupt):
         pass
     except* SeatTakenError as group:
@@ -450,5 +459,5 @@ def take_lock(instance: str) -> None:
         die(ffi.string(error.text).decode(), ffi.string(error.hint).decode())
 
 
-async def start(instance: str, record: Path | None) -> None:
-    await Daemon(instance, record).run()
+async def start(instance: str, record: Path | None, buffer: int) -> None:
+    await Daemon(instance, record, buffer).run()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from sluice.cmgrd.core import DUMPED
 from sluice.cmgrd.kernel import Family
-from sluice.fpc import Verb
 
 if TYPE_CHECKING:
     from sluice.cmgrd.app import Follower
@@ -94,7 +93,5 @@ class Balance:
             "audit of %s: %d objects weren't as the kernel has them; repaired", family, found
         )
         for frame in frames[:SHOWN]:
-            feature = core.by_number[frame.feature]
-            key = frame.body[: feature.key_size]
-            body = frame.body if frame.verb == Verb.SET else None
-            log.warning("  %s%s", feature.describe(key, body), "" if body else " is gone")
+            seen = core.seen(frame)
+            log.warning("  %s%s", seen.text, "" if seen.body else " is gone")

@@ -20,10 +20,11 @@ from sluice.cmgrd import wire
 from sluice.cmgrd.feature import Feature, load
 from sluice.cmgrd.kernel import Change, Family
 from sluice.cmgrd.objects import Objects
-from sluice.fpc import Verb
+from sluice.fpc import FEATURES, Frame, Verb
 
 log = logging.getLogger("cmgrd")
 
+SIZES = {feature.id: feature.size for feature in FEATURES.values()}
 BATCH = 64  # datagrams read from a socket at once
 
 # The order of dumps: what others look at comes first.
@@ -126,12 +127,17 @@ class Core:
     def show(self) -> None:
         """Tell the watchers what has changed since the last time, and why."""
         for frame in self.objects.journal():
-            feature = self.by_number[frame.feature]
-            key = frame.body[: feature.key_size]
-            body = frame.body if frame.verb == Verb.SET else None
-            seen = Seen(frame.feature, key, body, feature.describe(key, body), self.cause)
+            seen = self.seen(frame)
             for watcher in self.watchers:
                 watcher(seen)
+
+    def seen(self, frame: Frame) -> Seen:
+        """What the journal's frame says."""
+        feature = self.by_number[frame.feature]
+        key = frame.body[: feature.key_size]
+        body = frame.body if frame.verb == Verb.SET else None
+        whole = None if body is None else body.ljust(SIZES[frame.feature], b"\0")
+        return Seen(frame.feature, key, body, feature.describe(key, whole), self.cause)
 
     def lose(self, families: Iterable[Family], reason: str) -> None:
         """Messages of these families are gone: dump them, and give fpmd the result as a whole."""

@@ -86,7 +86,7 @@ class Feature:
         raise NotImplementedError
 
     def describe(self, key: bytes, body: bytes | None) -> str:
-        """An object, for the log."""
+        """An object, for the log. `body` is as long as the C struct."""
         raise NotImplementedError
 
     def set(self, body: bytes) -> None:

@@ -91,11 +91,14 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(log: Path) -> AsyncIterator[Pair]:
+async def pair(log: Path, *, buffer: int = 0, settings: str = "") -> AsyncIterator[Pair]:
+    """`buffer`: of cmgrd's sockets; `settings`: lines of fast-path.env."""
     both = Pair(log)
+    env = log.with_suffix(".env")
+    env.write_text(settings)
     try:
-        await both.start("fpmd")
-        await both.start("cmgrd")
+        await both.start("fpmd", "--env", str(env))
+        await both.start("cmgrd", "--buffer", str(buffer))
         yield both
     finally:
         await both.clean()

@@ -57,4 +57,4 @@ class Sync(Feature):
         _, ifindex, family, address = KEY.unpack(key)
         size = 4 if family == socket.AF_INET else 16
         text = f"neighbour {socket.inet_ntop(family, address[:size])} of interface {ifindex}"
-        return text + (f" at {body[32:38].ljust(6, b'\0').hex(':')}" if body else "")
+        return text + (f" at {body[32:38].hex(':')}" if body else "")

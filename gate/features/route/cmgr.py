@@ -147,9 +147,7 @@ class Sync(Feature):
             text += f" tos {tos:#x}"
         if body is None:
             return text
-        count = struct.unpack_from("=H", body.ljust(HEAD.size, b"\0"), HEAD.size - 2)[0]
-        body = body.ljust(HEAD.size + count * HOP.size, b"\0")
-        flags, kind, protocol, _ = struct.unpack_from("=IBBH", body, self.key_size)
+        flags, kind, protocol, count = struct.unpack_from("=IBBH", body, self.key_size)
         text += f" type {kind} protocol {protocol}"
         if flags & UNSUPPORTED:
             text += " unsupported"
