@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sluice.fpc import Connection, FpcError, Role, State, decode
+from sluice.fpc import FEATURES, Connection, FpcError, Role, State, decode
+from sluice.shm import canonical_dump
 
 from tests.cmgrd.kernel import fresh, in_namespace, ip
 from tests.cmgrd.scenarios import SETUP
@@ -162,5 +163,53 @@ def test_a_second_cmgrd_ends_and_the_first_goes_on(tmp_path: Path) -> None:
             assert lines[-1] == "cmgrd: hint: stop it, or choose another --instance"
             ip("route add 203.0.113.0/24 via 192.0.2.2")
             await both.until_equal()
+
+    in_namespace(run)
+
+
+def test_an_older_cmgrds_shorter_structs_are_taken_and_the_new_ones_follow(tmp_path: Path) -> None:
+    """Fpmd was upgraded first; then cmgrd is, and memory is as after a fresh start."""
+
+    async def run() -> None:
+        ip(*SETUP, "route add 203.0.113.0/24 via 192.0.2.2")
+        async with pair(tmp_path / "log") as both:
+            await both.until_equal()
+            await both.kill("cmgrd")
+            wanted = canonical_dump(both.instance)
+            path = f"/run/sluice/{both.instance}/fpc.sock"
+            with Connection(path, Role.SYNC, name="old cmgrd") as old:
+                old.sync_begin()
+                for feature, objects in (await fresh()).items():
+                    for body in objects.values():
+                        # Its struct fpc_iface ended before the names.
+                        old.set(feature, body[:24] if feature == FEATURES["iface"].id else body)
+                old.sync_end()
+            assert canonical_dump(both.instance) != wanted
+            states = {state for state, _ in both.stored().values()}
+            assert states == {State.APPLIED}
+            await both.start("cmgrd")
+            await both.until_equal()
+            assert canonical_dump(both.instance) == wanted
+
+    in_namespace(run)
+
+
+def test_what_a_full_table_refuses_is_named_and_comes_in_when_there_is_room(tmp_path: Path) -> None:
+    """64 next hops fit; 100 routes want one each."""
+
+    async def run() -> None:
+        routes = [f"route add 203.0.{n}.0/24 via 192.0.2.{n + 2}" for n in range(100)]
+        ip(*SETUP, *routes)
+        async with pair(tmp_path / "log", settings="FP_MAX_NEXTHOPS=64\n") as both:
+            await both.until_equal()
+            refused = [body for state, body in both.stored().values() if state is State.REFUSED]
+            assert len(refused) > 30
+            assert "fpmd refused route 203.0." in both.log.read_text()
+            ip(*(line.replace("add", "del") for line in routes[:60]))
+            await both.until_equal()
+            async with asyncio.timeout(20):
+                while any(state is not State.APPLIED for state, _ in both.stored().values()):
+                    await asyncio.sleep(0.05)
+            assert "Traceback" not in both.log.read_text()
 
     in_namespace(run)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from _sluice import ffi, lib
 from sluice.cmgrd import session as session_module
 from sluice.cmgrd.objects import Objects
 from sluice.cmgrd.session import SeatTakenError, Session
@@ -28,6 +29,7 @@ class Fpmd:
         self.connections = 0
         self.hello_error = 0
         self.refuse: Callable[[Frame], int] = lambda frame: 0
+        self.sizes: dict[int, int] = {}  # of an older version's structs
         self.hold = asyncio.Event()
         self.hold.set()
         self.writers: list[asyncio.StreamWriter] = []
@@ -64,7 +66,10 @@ class Fpmd:
                     writer.write(pack(Verb.HELLO, body=bytes(40)))
                 return
             case Verb.SET:
-                code = self.refuse(frame)
+                code = self.refuse(frame) or self.outgrown(frame)
+                if code:
+                    self.answer(writer, frame, code)
+                    return
                 key = (frame.feature, frame.body[: 4 if frame.feature == VRF else 8])
                 self.stored[key] = frame.body
                 self.stale.discard(key)
@@ -77,6 +82,12 @@ class Fpmd:
                     del self.stored[key]
         if code or frame.flags & Flag.ACK:
             self.answer(writer, frame, code)
+
+    def outgrown(self, frame: Frame) -> int:
+        """As fpmd's own check says of a struct that may be longer than it knows."""
+        size = self.sizes.get(frame.feature, len(frame.body))
+        whole, error = ffi.new("char[]", 4096), ffi.new("struct err *")
+        return -int(lib.check_grow(whole, size, frame.body, len(frame.body), error))
 
     def answer(self, writer: asyncio.StreamWriter, frame: Frame, code: int) -> None:
         text = b"no room" if code else b""
@@ -259,6 +270,37 @@ def test_a_refusal_is_logged_with_the_object_and_the_rest_goes_on(
         run(tmp_path, work)
     assert "fpmd refused object 0000000002000000: no room (ENOSPC, field mtu)" in caplog.text
     assert "fpmd refused object 0000000004000000" in caplog.text
+
+
+def test_an_older_fpmd_takes_what_it_knows_and_a_newer_one_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cmgrd was upgraded first: its structs are longer. What says nothing new is taken."""
+
+    async def work(path: Path) -> None:
+        async with at_work(path) as (fpmd, objects, session, _):
+            fpmd.sizes = {IFACE: 24}
+            new = iface(2)[:40] + b"new" + bytes(13)
+            for body in (iface(1), new, iface(3)):
+                put(objects, body)
+            await until(lambda: session.synced)
+            assert fpmd.stored == stored(1) | stored(3)
+            assert session.counts["refused"] == 1
+            put(objects, iface(4))
+            await until(lambda: fpmd.stored == stored(1) | stored(3) | stored(4))
+            await fpmd.close()
+            await until(lambda: not session.synced)
+            fpmd.sizes = {}
+            await fpmd.listen()
+            await until(lambda: session.synced)
+            assert fpmd.stored == stored(1) | stored(3) | stored(4) | {
+                (IFACE, new[:8]): new.rstrip(b"\0")
+            }
+            assert session.counts["refused"] == 1
+
+    with caplog.at_level(logging.WARNING, logger="cmgrd"):
+        run(tmp_path, work)
+    assert "fpmd refused object 0000000002000000" in caplog.text
 
 
 def test_a_second_cmgrd_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
