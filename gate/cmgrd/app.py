@@ -297,6 +297,7 @@ class Daemon:
             "dumps_interrupted": counts["interrupted"],
             "audits": counts["audits"],
             "divergences": counts["divergences"],
+            "divergences_fpmd": session.counts["audits_unequal"],
             "syncs": session.counts["syncs"],
             "connections_lost": session.counts["connections_lost"],
         }

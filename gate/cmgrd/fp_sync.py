@@ -5,7 +5,7 @@ Keys of `status -j` (one object): ready (all of the kernel's state is known), sy
 objects (how many of each feature), waiting (objects that fpmd is still to be told), refused (since the last sync),
 lag_seconds (from a change's arrival to fpmd's answer, last), lag_most_seconds (most since the last look), messages
 (decoded in C), changes, losses, malformed, failures, dumps, dumps_interrupted, audits, divergences (objects that an
-audit had to repair), syncs, connections_lost.
+audit had to repair), divergences_fpmd (features of which fpmd had others than it was told), syncs, connections_lost.
 
 Keys of `check -j` (a list): kind (missing: the kernel has it, the fast path doesn't; extra; different; table: a row
 of shared memory differs from what a new fpmd writes), feature, object, kernel, fast_path.

@@ -4,6 +4,7 @@
 Changes coalesce by key: what waits is bounded by the number of objects, however often they change.
 """
 
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,8 @@ from typing import Any
 from _sluice import ffi, lib
 from sluice.fpc import Decoder, Verb
 from sluice.fpc import Frame as Told
+
+AUDIT = struct.Struct("=QII")  # struct fpc_audit
 
 
 class Listed(Mapping[bytes, bytes]):
@@ -114,6 +117,11 @@ class Objects:
             self.stamped = self.pushed
             self.stamps.append((self.stamped, time.monotonic()))
             self.on_change()
+
+    def audit(self, feature: int) -> bytes:
+        """What all of a feature's objects come to: struct fpc_audit."""
+        listed = self.store.lists[feature]
+        return AUDIT.pack(listed.sum, listed.n, 0)
 
     def tell(self, feature: int) -> None:
         """Put all of a feature's objects into the queue."""

@@ -7,6 +7,7 @@ answer, at most two batches are unanswered, and meanwhile changes coalesce in `O
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections import Counter
@@ -23,6 +24,7 @@ BATCH = 4096
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0  # seconds between attempts to connect
 # How long another cmgrd may hold the seat: one that was killed is gone at once.
 SEAT_TAKEN = 5.0
+AUDIT_SECONDS = 10.0  # without a change, then fpmd is asked whether it has all
 WARNINGS = 20  # refusals that get a line each, from one sync to the next
 
 
@@ -59,6 +61,8 @@ class Session:
         self.lag = self.lag_most = (
             0.0  # seconds from a change's arrival to fpmd's answer; most: since the last look
         )
+        # Features that an audit on this connection needn't ask for any more.
+        self.unequal: set[int] = set()
         self.answer: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -111,6 +115,7 @@ class Session:
             raise client.error
 
     async def talk(self, client: Client) -> None:
+        self.unequal = set()
         # From here on every change is kept until it's told.
         self.objects.listen(True)
         self.resync = {0}
@@ -123,7 +128,33 @@ class Session:
                 await self.send(client)
             else:
                 self.work.clear()
-                await self.work.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AUDIT_SECONDS):
+                        await self.work.wait()
+                if not (self.work.is_set() or self.resync or self.objects.waiting):
+                    await self.audit(client)
+
+    async def audit(self, client: Client) -> None:
+        """While nothing changes: does fpmd have what it was told? A feature that it hasn't is told again as a whole,
+        once on a connection: what it refuses for good would differ for ever.
+        """
+        if self.answer:
+            await self.answer
+        for feature in self.order:
+            # Not what changes while an answer is on its way: fpmd gets the question behind it.
+            if feature in self.unequal or self.objects.waiting:
+                continue
+            try:
+                await client.request(Verb.AUDIT, feature, self.objects.audit(feature))
+            except RefusedError as error:
+                if error.errno != errno.EILSEQ:
+                    # An older fpmd doesn't know the question.
+                    self.unequal.update(self.order)
+                    return
+                log.warning("%s; telling them again", error)
+                self.counts["audits_unequal"] += 1
+                self.unequal.add(feature)
+                self.resync.add(feature)
 
     async def sync(self, client: Client, features: list[int]) -> None:
         """Tell all objects of these features (0: of all), and that there are no others."""

@@ -143,6 +143,11 @@ static void write_down(struct store *store, const struct store_object *o)
 
 /* --- objects */
 
+static uint32_t sum_of(const struct store_object *o)
+{
+	return hash_bytes(0, o->data, o->len);
+}
+
 static int list_put(struct store_list *list, struct store_object *o)
 {
 	if (list->n == list->size) {
@@ -206,6 +211,7 @@ int store_set(struct store *store, uint16_t feature, const void *body, size_t le
 	struct store_list *list = &store->lists[feature];
 	uint32_t hash = hash_bytes(feature, body, list->key_size);
 	struct store_object **link = find_link(store, feature, body, hash), *o = *link;
+	uint64_t before = 0;
 	bool same;
 
 	len = frame_trim(body, len, list->key_size);
@@ -231,6 +237,8 @@ int store_set(struct store *store, uint16_t feature, const void *body, size_t le
 				*ret_object = o;
 			return 0;
 		}
+		if (!(o->state & DELETED))
+			before = sum_of(o);
 		if ((size_t)o->len + o->note_len != len + note_len || o->state & DELETED) {
 			struct store_object *moved = resize(store, link, len + note_len);
 
@@ -251,6 +259,7 @@ int store_set(struct store *store, uint16_t feature, const void *body, size_t le
 		*ret_object = o;
 	if (same)
 		return 0;
+	list->sum += sum_of(o) - before;
 	store->changes++;
 	push(store, o);
 	write_down(store, o);
@@ -266,6 +275,7 @@ int store_delete(struct store *store, uint16_t feature, const void *key)
 
 	if (!o || o->state & DELETED)
 		return 0;
+	list->sum -= sum_of(o);
 	list_take(list, o);
 	o->state |= DELETED;
 	o->mark = 0;

@@ -35,6 +35,7 @@ struct store_object {
 struct store_list {
 	struct store_object **objects; /* in no order that means anything */
 	uint32_t n, size;
+	uint64_t sum;	   /* of the objects, as in struct fpc_audit */
 	uint16_t key_size; /* 0: no such feature */
 	/* Called for each object that is left when the store is freed: what its note leads to. NULL: nothing. */
 	void (*drop)(struct store_object *object);

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sluice.fpc import FEATURES, Connection, FpcError, Role, State, decode
+from sluice.cmgrd.compare import kernel
+from sluice.fpc import FEATURES, Connection, FpcError, RefusedError, Role, State, Verb, decode
 from sluice.shm import canonical_dump
 
 from tests.cmgrd.kernel import fresh, in_namespace, ip
@@ -211,5 +212,38 @@ def test_what_a_full_table_refuses_is_named_and_comes_in_when_there_is_room(tmp_
                 while any(state is not State.APPLIED for state, _ in both.stored().values()):
                     await asyncio.sleep(0.05)
             assert "Traceback" not in both.log.read_text()
+
+    in_namespace(run)
+
+
+def test_fpmd_knows_whether_it_has_all_objects(tmp_path: Path) -> None:
+    """AUDIT, after changes of every kind; and it names the feature that differs."""
+
+    async def run() -> None:
+        ip(*SETUP)
+        async with pair(tmp_path / "log") as both:
+            await both.until_equal()
+            churn = [
+                f"route replace 203.0.113.{n % 40}/32 via 192.0.2.{2 + n % 3}" for n in range(200)
+            ]
+            ip(
+                *churn,
+                *(f"route del 203.0.113.{n}/32" for n in range(0, 40, 3)),
+                "link set p2 mtu 1400",
+            )
+            await both.until_equal()
+            await both.kill("cmgrd")
+            core = (await kernel()).objects
+            path = f"/run/sluice/{both.instance}/fpc.sock"
+            with Connection(path, Role.SYNC, name="test") as fpmd:
+                for number in core.wanted:
+                    fpmd.request(Verb.AUDIT, number, core.audit(number))
+                number = FEATURES["route"].id
+                key, body = next(iter(core.wanted[number].items()))
+                fpmd.delete(number, key)
+                with pytest.raises(RefusedError, match="the objects of route are others"):
+                    fpmd.request(Verb.AUDIT, number, core.audit(number))
+                fpmd.set(number, body)
+                fpmd.request(Verb.AUDIT, number, core.audit(number))
 
     in_namespace(run)

@@ -27,7 +27,7 @@ class Fpmd:
         self.stored: dict[tuple[int, bytes], bytes] = {}
         self.stale: set[tuple[int, bytes]] = set()
         self.connections = 0
-        self.hello_error = 0
+        self.hello_error = self.audit_error = self.refused_audits = 0
         self.refuse: Callable[[Frame], int] = lambda frame: 0
         self.sizes: dict[int, int] = {}  # of an older version's structs
         self.hold = asyncio.Event()
@@ -75,6 +75,9 @@ class Fpmd:
                 self.stale.discard(key)
             case Verb.DEL:
                 self.stored.pop((frame.feature, frame.body), None)
+            case Verb.AUDIT:
+                code = self.audit_error
+                self.refused_audits += code != 0
             case Verb.SYNC_BEGIN:
                 self.stale = {key for key in self.stored if frame.feature in (0, key[0])}
             case Verb.SYNC_END:
@@ -301,6 +304,29 @@ def test_an_older_fpmd_takes_what_it_knows_and_a_newer_one_the_rest(
     with caplog.at_level(logging.WARNING, logger="cmgrd"):
         run(tmp_path, work)
     assert "fpmd refused object 0000000002000000" in caplog.text
+
+
+@pytest.mark.parametrize("error", [errno.EILSEQ, errno.EOPNOTSUPP])
+def test_while_nothing_changes_fpmd_is_asked_whether_it_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Once told again on a connection; an older fpmd isn't asked again."""
+    monkeypatch.setattr(session_module, "AUDIT_SECONDS", 0.01)
+
+    async def work(path: Path) -> None:
+        async with at_work(path) as (fpmd, objects, session, _):
+            put(objects, iface(1))
+            await until(lambda: fpmd.verbs().count(Verb.AUDIT) >= 4)
+            assert session.counts["audits_unequal"] == 0
+            fpmd.stored |= stored(9)
+            fpmd.audit_error = error
+            told = error == errno.EILSEQ
+            await until(lambda: fpmd.stored == stored(1) if told else fpmd.refused_audits > 0)
+            await asyncio.sleep(0.1)
+            assert session.counts["audits_unequal"] == (2 if told else 0)
+            assert fpmd.refused_audits == (2 if told else 1)
+
+    run(tmp_path, work)
 
 
 def test_a_second_cmgrd_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
