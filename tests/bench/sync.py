@@ -218,9 +218,9 @@ class Bench:
 
 
 def kernel_count(rig: Rig) -> int:
-    """How many IPv4 routes the kernel has in main, cheaply: FIB leaves with something in them."""
+    """How many IPv4 routes the kernel has, cheaply. Main and local are one trie, which is shown twice."""
     stat = rig.router.run("cat", "/proc/net/fib_triestat").stdout
-    return sum(int(line.split()[1]) for line in stat.splitlines() if "Prefixes:" in line)
+    return max(int(line.split()[1]) for line in stat.splitlines() if "Prefixes:" in line)
 
 
 class Speaker:
