@@ -3,6 +3,7 @@
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import re
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from _sluice import ffi, lib
-from sluice.cmgrd import wire
+from sluice.cmgrd import audit, wire
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.kernel import Family
 from sluice.cmgrd.netlink import CHANNELS, Listener, NetlinkError, dump
 from sluice.cmgrd.recording import RecordedCore
 from sluice.cmgrd.session import SeatTakenError, Session
+from sluice.cmgrd.window import Window
 
 log = logging.getLogger("cmgrd")
 
@@ -28,6 +30,9 @@ RUN = Path("/run/sluice")
 INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,31}")
 # Datagrams handled before others get a turn, and the most that may wait for it.
 SLICE = 128
+NATIVE_READS = 8  # of core.BATCH each
+# Slices that a socket's buffer can hold, and more.
+MOST_READS = 1024
 BACKLOG_BYTES = 64 << 20
 # A family's dumps may take this part of the time at most, and a failed one is tried again after that long.
 DUMP_SHARE = 0.2
@@ -59,6 +64,7 @@ class Follower:
         self.wake = asyncio.Event()
         self.buffer = buffer
         self.ready = asyncio.Event()  # all is known for the first time
+        self.dumped = asyncio.Event()  # set after each dump
         self.settled = asyncio.Event()  # set whenever nothing is left to dump or to handle
 
     def open(self) -> None:
@@ -79,29 +85,66 @@ class Follower:
             listener.close()
         self.listeners = []
 
+    def native(self, listener: Listener) -> bool:
+        """Whether its messages go to the decoders in C as they come."""
+        return self.core.direct and self.core.native_families.issuperset(listener.channel.families)
+
     def read(self, listener: Listener) -> None:
         """Take what waits on a socket; the loop calls it, also in the middle of a dump."""
+        if self.native(listener) and not self.core.dumping and not listener.waiting:
+            self.read_native(listener)
+        else:
+            self.read_some(listener)
+
+    def read_native(self, listener: Listener) -> None:
+        try:
+            for _ in range(NATIVE_READS):
+                self.core.read(listener.socket.fileno(), listener.channel.families)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                log.warning("netlink: %s", error)
+            self.lost(listener)
+        if self.core.due:
+            self.wake.set()
+
+    def lost(self, listener: Listener) -> None:
+        log.info("netlink: messages about %s were lost; dumping", families(listener))
+        self.core.lose(listener.channel.families, "lost messages")
+
+    def read_some(self, listener: Listener) -> bool:
+        """Keep what waits on a socket, a part of it, for later; whether there was something."""
         found, lost = listener.read(SLICE)
         for data in found:
             self.received += 1
             self.backlog.append((self.received, listener, data))
             self.backlog_bytes += len(data) + SIZE_OF_BYTES
+        listener.waiting += len(found)
         if lost:
-            log.info("netlink: messages about %s were lost; dumping", families(listener))
-            self.core.lose(listener.channel.families, "lost messages")
+            self.lost(listener)
         if self.backlog_bytes > BACKLOG_BYTES:
             # A dump tells it shorter.
             for other in self.listeners:
                 self.core.lose(other.channel.families, "backlog")
+                other.waiting = 0
             self.backlog.clear()
             self.backlog_bytes = 0
             log.info("netlink: too many messages wait; dumping instead")
         if found or lost:
             self.wake.set()
+        return bool(found)
 
     def read_all(self) -> None:
         for listener in self.listeners:
             self.read(listener)
+
+    def read_to_the_end(self) -> None:
+        """Keep all that waits now, for later."""
+        for listener in self.listeners:
+            for _ in range(MOST_READS):
+                if not self.read_some(listener):
+                    break
 
     async def run(self) -> None:
         while True:
@@ -127,6 +170,7 @@ class Follower:
         for _ in range(min(SLICE, len(self.backlog))):
             number, listener, data = self.backlog.popleft()
             self.backlog_bytes -= len(data) + SIZE_OF_BYTES
+            listener.waiting -= 1
             self.handle(number, listener, data)
 
     def handle(self, number: int, listener: Listener, data: bytes) -> None:
@@ -134,6 +178,9 @@ class Follower:
         # All families of a channel are heard in one order, so the strictest mark of theirs serves.
         late = number <= max((self.late.get(family, 0) for family in channel.families), default=0)
         try:
+            if self.native(listener):
+                self.core.datagram(data, channel.families, late=late)
+                return
             for kind, flags, _, at, end in wire.messages(data):
                 self.core.message(channel.protocol, kind, flags, data, at, end, late=late)
         except wire.MalformedError as error:
@@ -162,10 +209,12 @@ class Follower:
         loop = asyncio.get_running_loop()
         start = loop.time()
         reason = self.core.due.get(family, "")
+        balance = audit.Balance(self) if reason == audit.REASON else None
         self.core.begin(family)
         complete, failed = False, False
         try:
-            complete = await dump(family, self.feed)
+            whole = self.core.direct and family in self.core.native_families
+            complete = await dump(family, self.feed, self.feed_whole if whole else None)
         except NetlinkError as error:
             failed = True
             if error.code in (1, 13):  # EPERM, EACCES
@@ -180,9 +229,12 @@ class Follower:
             self.core.counts["failures"] += 1
             log.exception("a dump of %s couldn't be handled; trying again", family)
         # What came until now may be about the time before the dump.
-        self.read_all()
+        self.read_to_the_end()
         self.late[family] = self.received
         self.core.end(complete=complete)
+        if balance:
+            balance.close(family, complete=complete)
+        self.dumped.set()
         took = loop.time() - start
         log.debug(
             "dump of %s took %.3f s: %s%s", family, took, reason, "" if complete else ", broken off"
@@ -196,23 +248,63 @@ class Follower:
     def feed(self, protocol: int, kind: int, flags: int, data: bytes, at: int, end: int) -> None:
         self.core.message(protocol, kind, flags, data, at, end, late=False)
 
+    def feed_whole(self, data: bytes) -> tuple[bool, bool]:
+        dumping = self.core.dumping
+        assert dumping is not None
+        last = self.core.datagram(data, [dumping], late=False)
+        return last, not self.core.found.interrupted
+
 
 def families(listener: Listener) -> str:
     return ", ".join(listener.channel.families)
 
 
 class Daemon:
-    def __init__(self, instance: str, record: Path | None) -> None:
+    def __init__(self, instance: str, record: Path | None, buffer: int = 0) -> None:
         self.core = RecordedCore(record) if record else Core()
-        self.follower = Follower(self.core)
-        by_number = {feature.number: feature for feature in self.core.features}
+        self.follower = Follower(self.core, buffer=buffer)
         self.session = Session(
             self.core.objects,
             RUN / instance / "fpc.sock",
-            order=by_number,
-            describe=lambda number, key: by_number[number].describe(key, None),
+            order=self.core.by_number,
+            describe=self.describe,
             on_synced=self.synced,
         )
+        self.audit = audit.Audit(self.follower)
+        path = RUN / instance / "cmgrd.sock"
+        self.window = Window(path, self.core, self.status, self.audit.all)
+        self.started = time.monotonic()
+
+    def status(self) -> dict[str, object]:
+        """What `fp-sync status` shows; keys are only ever added."""
+        counts, session, objects = self.core.counts, self.session, self.core.objects
+        lag_most, session.lag_most = session.lag_most, 0.0
+        return {
+            "ready": self.core.ready,
+            "synced": session.synced,
+            "uptime_seconds": round(time.monotonic() - self.started, 3),
+            "objects": {feature.name: len(feature.wanted) for feature in self.core.features},
+            "waiting": objects.waiting,
+            "refused": session.refused,
+            "lag_seconds": round(session.lag, 6),
+            "lag_most_seconds": round(lag_most, 6),
+            "messages": int(self.core.inlet.messages),
+            "changes": objects.changes,
+            "losses": counts["lost"],
+            "malformed": counts["malformed"],
+            "failures": counts["failures"],
+            "dumps": counts["dumps"],
+            "dumps_interrupted": counts["interrupted"],
+            "audits": counts["audits"],
+            "divergences": counts["divergences"],
+            "divergences_fpmd": session.counts["audits_unequal"],
+            "syncs": session.counts["syncs"],
+            "connections_lost": session.counts["connections_lost"],
+        }
+
+    def describe(self, number: int, body: bytes) -> str:
+        feature = self.core.by_number[number]
+        return feature.describe(body[: feature.key_size], None)
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -228,6 +320,8 @@ class Daemon:
                 group.create_task(self.session.run())
                 group.create_task(self.announce())
                 group.create_task(self.pass_on_losses())
+                group.create_task(self.audit.run())
+                group.create_task(self.window.run())
                 self.follower.wake.set()
         finally:
             self.follower.close()
@@ -319,6 +413,13 @@ def parser() -> Parser:
         metavar="FILE",
         help="write what the kernel says there, as JSON lines",
     )
+    top.add_argument(
+        "--buffer",
+        type=int,
+        default=0,
+        metavar="BYTES",
+        help="receive buffer of each Netlink socket, at least 1; else as the kind of messages needs",
+    )
     return top
 
 
@@ -327,10 +428,12 @@ def main() -> None:
     options = parser().parse_args()
     if not INSTANCE.fullmatch(options.instance):
         die(f"'{options.instance}' is no instance name", "1 to 31 letters, digits, '-' and '_'")
+    if options.buffer < 0:
+        die(f"a buffer of {options.buffer} bytes", "see cmgrd --help")
     set_up_log(debug=options.debug)
     take_lock(options.instance)
     try:
-        asyncio.run(start(options.instance, options.record))
+        asyncio.run(start(options.instance, options.record, options.buffer))
     except* (asyncio.CancelledError, KeyboardInterrupt):
         pass
     except* SeatTakenError as group:
@@ -357,5 +460,5 @@ def take_lock(instance: str) -> None:
         die(ffi.string(error.text).decode(), ffi.string(error.hint).decode())
 
 
-async def start(instance: str, record: Path | None) -> None:
-    await Daemon(instance, record).run()
+async def start(instance: str, record: Path | None, buffer: int) -> None:
+    await Daemon(instance, record, buffer).run()

@@ -8,7 +8,7 @@ Shared code names no feature.
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sluice.cmgrd.kernel import Family, Message
 from sluice.cmgrd.objects import Objects
@@ -47,10 +47,14 @@ class Feature:
     A dump of a family calls begin, handle with `dumped` for each object in the kernel's order, and end; abandon instead
     of end if the dump broke off. No other message of that family comes in between. `late` marks a message that may be
     older than what the last dump of its family saw.
+
+    What comes by the million is decoded in C (native.h of the feature, inlet.h): `native` says which messages, and
+    `handle` doesn't get them.
     """
 
     key_size: ClassVar[int]
     families: ClassVar[frozenset[Family]]
+    vrf = 0
 
     def __init__(
         self, *, name: str, number: int, objects: Objects, redump: Callable[[Family, str], None]
@@ -58,11 +62,16 @@ class Feature:
         self.name = name
         self.number = number
         self.objects = objects
-        self.wanted = objects.add_feature(number)
+        self.wanted = objects.add_feature(number, self.key_size)
         # Asks for a dump of a family, soon; the text says why.
         self.redump = redump
-        # For the debug log: what changed, and how.
-        self.report: Callable[[str, str], None] | None = None
+
+    def native(self) -> dict[int, tuple[Any, Any]]:
+        """The inlet_decoder and its state for RTM_* types of NETLINK_ROUTE."""
+        return {}
+
+    def noted(self) -> None:
+        """Decoders in C have run: take what they noted."""
 
     def begin(self, family: Family) -> None:
         raise NotImplementedError
@@ -77,17 +86,14 @@ class Feature:
         raise NotImplementedError
 
     def describe(self, key: bytes, body: bytes | None) -> str:
-        """An object, for the log."""
+        """An object, for the log. `body` is as long as the C struct."""
         raise NotImplementedError
 
     def set(self, body: bytes) -> None:
-        key = body[: self.key_size]
-        if self.objects.set(self.number, key, body) and self.report:
-            self.report(self.describe(key, body), "set")
+        self.objects.set(self.number, body)
 
     def delete(self, key: bytes) -> None:
-        if self.objects.delete(self.number, key) and self.report:
-            self.report(self.describe(key, None), "deleted")
+        self.objects.delete(self.number, key)
 
 
 def load(objects: Objects, redump: Callable[[Family, str], None]) -> list[Feature]:

@@ -176,55 +176,10 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Neigh:
-    """RTM_NEWNEIGH."""
-
-    family: int
-    ifindex: int
-    address: bytes
-    state: int  # NUD_*
-    flags: int  # NTF_*
-    mac: bytes  # b"": not known
-
-
-@dataclass(frozen=True, slots=True)
 class NextHopObject:
     """RTM_NEWNEXTHOP: only its number; routes that use it carry its content."""
 
     number: int
-
-
-@dataclass(frozen=True, slots=True)
-class NextHop:
-    """One of a route's next hops. `family` 0: no gateway."""
-
-    ifindex: int
-    family: int
-    gateway: bytes
-    flags: int  # RTNH_F_*
-    weight: int  # 1 and more
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """RTM_NEWROUTE.
-
-    `unknown` says what of it the fast path can't follow, "" if nothing. `rest` is what tells it apart from another
-    route to the same prefix with the same metric, and isn't said by the other fields.
-    """
-
-    family: int
-    table: int
-    metric: int
-    dst: bytes
-    plen: int
-    tos: int
-    type: int  # RTN_*
-    protocol: int
-    nexthops: tuple[NextHop, ...]
-    unknown: str
-    rest: bytes
-    mtu: int = 0  # 0: that of the interface
 
 
 Object = (
@@ -238,9 +193,7 @@ Object = (
     | Chain
     | ChainRule
     | Policy
-    | Neigh
     | NextHopObject
-    | Route
 )
 
 

@@ -112,6 +112,7 @@ class Listener:
         self.channel = channel
         self.socket = opened
         self.room = bytearray(RECEIVE)
+        self.waiting = 0  # datagrams of it that are kept for later
 
     @classmethod
     def open(cls, channel: Channel, buffer: int = 0) -> "Listener | None":
@@ -187,8 +188,14 @@ def setting(path: str) -> int:
         return 0
 
 
-async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], None]) -> bool:
-    """Dump a family; `feed` gets (protocol, type, flags, data, start, end) of each message.
+async def dump(
+    family: Family,
+    feed: Callable[[int, int, int, bytes, int, int], None],
+    feed_whole: Callable[[bytes], tuple[bool, bool]] | None = None,
+) -> bool:
+    """Dump a family; `feed` gets (protocol, type, flags, data, start, end) of each message. Or `feed_whole` each
+    datagram, and says whether that was the last one, and whether it is part of a whole; it raises OSError with the
+    kernel's errno.
 
     Whether it's complete: False if the kernel says that what was dumped changed meanwhile. A kernel without that family
     has none of it: complete. Others run between two datagrams. Raises NetlinkError, MalformedError.
@@ -211,6 +218,10 @@ async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], 
             while not last:
                 try:
                     data = await loop.sock_recv(opened, RECEIVE)
+                    if feed_whole:
+                        last, whole = feed_whole(data)
+                        complete = complete and whole
+                        continue
                     for answer, flags, at, end, last in answers(data, f"dump of {family}"):
                         if flags & wire.NLM_F_DUMP_INTR:
                             complete = False
@@ -222,6 +233,9 @@ async def dump(family: Family, feed: Callable[[int, int, int, bytes, int, int], 
                         break
                     raise
                 except OSError as error:
+                    if feed_whole and error.errno in ABSENT:
+                        log.debug("this kernel has no %s: %s", family, error)
+                        break
                     raise NetlinkError(error.errno or 0, f"dump of {family}") from error
                 await asyncio.sleep(0)
     if family is Family.RULE:

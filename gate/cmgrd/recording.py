@@ -26,6 +26,10 @@ class RecordedCore(Core):
         super().__init__()
         self.file = path.open("w", buffering=1)
 
+    @property
+    def direct(self) -> bool:
+        return False
+
     def write(self, **entry: object) -> None:
         self.file.write(json.dumps(entry) + "\n")
 

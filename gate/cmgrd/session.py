@@ -7,21 +7,24 @@ answer, at most two batches are unanswered, and meanwhile changes coalesce in `O
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sluice.cmgrd.objects import Frame, Objects
+from sluice.cmgrd.objects import Objects, frame_at
 from sluice.fpc import Client, FpcError, RefusedError, Role, Verb
+from sluice.fpc.client import SEQ_MAX
 
 log = logging.getLogger("cmgrd")
 
-BATCH = 1024
+BATCH = 4096
 RETRY_FIRST, RETRY_MOST = 0.05, 1.0  # seconds between attempts to connect
 # How long another cmgrd may hold the seat: one that was killed is gone at once.
 SEAT_TAKEN = 5.0
+AUDIT_SECONDS = 10.0  # without a change, then fpmd is asked whether it has all
 WARNINGS = 20  # refusals that get a line each, from one sync to the next
 
 
@@ -53,8 +56,13 @@ class Session:
         objects.on_change = self.work.set
         self.synced = False  # on this connection
         self.refused = 0  # since the last sync
-        # What fpmd may still complain about, by the frame's number.
-        self.sent: dict[int, Frame] = {}
+        # What fpmd may still complain about: frames, by the first one's number.
+        self.sent: dict[int, bytes] = {}
+        self.lag = self.lag_most = (
+            0.0  # seconds from a change's arrival to fpmd's answer; most: since the last look
+        )
+        # Features that an audit on this connection needn't ask for any more.
+        self.unequal: set[int] = set()
         self.answer: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -94,8 +102,7 @@ class Session:
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                self.objects.listening = False
-                self.objects.changed.clear()
+                self.objects.listen(False)
                 if self.answer:
                     tasks.append(self.answer)
                     self.answer = None
@@ -108,19 +115,46 @@ class Session:
             raise client.error
 
     async def talk(self, client: Client) -> None:
+        self.unequal = set()
         # From here on every change is kept until it's told.
-        self.objects.listening = True
+        self.objects.listen(True)
         self.resync = {0}
         while True:
             if self.resync:
                 wanted = [0] if 0 in self.resync else sorted(self.resync)
                 self.resync = set()
                 await self.sync(client, wanted)
-            elif self.objects.changed:
-                await self.send(client, self.objects.take(BATCH))
+            elif self.objects.waiting:
+                await self.send(client)
             else:
                 self.work.clear()
-                await self.work.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(AUDIT_SECONDS):
+                        await self.work.wait()
+                if not (self.work.is_set() or self.resync or self.objects.waiting):
+                    await self.audit(client)
+
+    async def audit(self, client: Client) -> None:
+        """While nothing changes: does fpmd have what it was told? A feature that it hasn't is told again as a whole,
+        once on a connection: what it refuses for good would differ for ever.
+        """
+        if self.answer:
+            await self.answer
+        for feature in self.order:
+            # Not what changes while an answer is on its way: fpmd gets the question behind it.
+            if feature in self.unequal or self.objects.waiting:
+                continue
+            try:
+                await client.request(Verb.AUDIT, feature, self.objects.audit(feature))
+            except RefusedError as error:
+                if error.errno != errno.EILSEQ:
+                    # An older fpmd doesn't know the question.
+                    self.unequal.update(self.order)
+                    return
+                log.warning("%s; telling them again", error)
+                self.counts["audits_unequal"] += 1
+                self.unequal.add(feature)
+                self.resync.add(feature)
 
     async def sync(self, client: Client, features: list[int]) -> None:
         """Tell all objects of these features (0: of all), and that there are no others."""
@@ -129,15 +163,14 @@ class Session:
         count = 0
         for feature in features:
             client.post(Verb.SYNC_BEGIN, feature)
+            before = self.objects.pushed
             for number in self.order if feature == 0 else [feature]:
-                objects = self.objects.wanted.get(number, {})
-                keys = list(objects)
-                for first in range(0, len(keys), BATCH):
-                    some = keys[first : first + BATCH]
-                    # What has gone meanwhile isn't mentioned, and swept.
-                    frames = [Frame(number, key, objects[key]) for key in some if key in objects]
-                    count += len(frames)
-                    await self.send(client, frames)
+                self.objects.tell(number)
+            end = self.objects.pushed
+            count += end - before
+            # What changes meanwhile stands behind those, or is told with them.
+            while self.objects.taken < end:
+                await self.send(client)
             await client.request(Verb.SYNC_END, feature)
         self.synced = True
         self.counts["syncs"] += 1
@@ -145,28 +178,34 @@ class Session:
         log.info("fpmd has all %d objects, told in %.3f s", count, seconds)
         self.on_synced(count)
 
-    async def send(self, client: Client, frames: list[Frame]) -> None:
+    async def send(self, client: Client) -> None:
         """Send one batch, once the one before the last has been answered."""
-        if not frames:
-            return
-        for frame in frames[:-1]:
-            seq = client.post(frame_verb(frame), frame.feature, frame_body(frame))
-            self.sent[seq] = frame
-        before, self.answer = self.answer, asyncio.create_task(self.finish(client, frames[-1]))
-        await asyncio.sleep(0)  # so that the last one is posted now
+        seq = client.next_seq
+        count, data = self.objects.take(min(BATCH, SEQ_MAX - seq + 1), seq)
+        if not count:
+            raise MemoryError
+        self.sent[seq] = data
+        taken = self.objects.taken
+        before, self.answer = (
+            self.answer,
+            asyncio.create_task(self.finish(client, data, count, taken)),
+        )
+        await asyncio.sleep(0)  # so that it's posted now
         if before:
             await before
 
-    async def finish(self, client: Client, frame: Frame) -> None:
-        """Send a batch's last frame; its answer says that those before it are done, too."""
-        last = client.seq + 1
+    async def finish(self, client: Client, data: bytes, count: int, taken: int) -> None:
+        """Send a batch; the answer to its last frame says that all are done."""
+        seq = client.next_seq
         try:
-            await client.request(frame_verb(frame), frame.feature, frame_body(frame))
+            await client.request_all(data, count)
         except RefusedError as error:
-            self.sent[error.seq] = frame
             self.complain(error)
-        for seq in [seq for seq in self.sent if seq <= last]:
-            del self.sent[seq]
+        del self.sent[seq]
+        lag = self.objects.told(taken)
+        if lag is not None:
+            self.lag = lag
+            self.lag_most = max(self.lag_most, lag)
 
     def complain(self, error: RefusedError) -> None:
         """An object that fpmd didn't take; it keeps it in view (`fp-cli refused`)."""
@@ -174,19 +213,9 @@ class Session:
         self.refused += 1
         if self.refused > WARNINGS:
             return
-        frame = self.sent.get(error.seq)
-        what = self.describe(frame.feature, frame.key) if frame else f"feature {error.feature}"
+        first = max((seq for seq in self.sent if seq <= error.seq), default=0)
+        found = frame_at(self.sent.get(first, b""), error.seq)
+        what = self.describe(*found) if found else f"feature {error.feature}"
         log.warning("fpmd refused %s: %s", what, error)
         if self.refused == WARNINGS:
             log.warning("more refusals aren't logged; see `fp-cli refused`")
-
-
-def frame_verb(frame: Frame) -> int:
-    return Verb.DEL if frame.body is None else Verb.SET
-
-
-def frame_body(frame: Frame) -> bytes:
-    """As sent: fpmd fills in the zeros at the end. The key is never shortened."""
-    if frame.body is None:
-        return frame.key
-    return frame.key + frame.body[len(frame.key) :].rstrip(b"\0")

@@ -2,8 +2,10 @@
 """Netlink's wire format: from bytes to kernel.Message. Pure, and strict where it matters: what is too short or runs
 over its end is refused, what is merely unknown is passed over or makes the object one that Linux keeps for itself.
 
-Not pyroute2: its import alone takes longer than cmgrd's whole start, most of all under emulation, and a route takes it
-ten times as long. Tests hold the two against each other.
+Routes and neighbours aren't here but in C (inlet.h).
+
+Not pyroute2: its import alone takes longer than cmgrd's whole start, most of all under emulation. Tests hold the two
+against each other.
 """
 
 import struct
@@ -22,15 +24,12 @@ from sluice.cmgrd.kernel import (
     Link,
     Message,
     Multipath,
-    Neigh,
     Netconf,
-    NextHop,
     NextHopObject,
     Object,
     PathMtu,
     Policy,
     Qdisc,
-    Route,
     Rule,
 )
 
@@ -43,9 +42,6 @@ NLMSG = struct.Struct("=IHHII")  # nlmsghdr
 NLA = struct.Struct("=HH")  # nlattr
 IFINFO = struct.Struct("=BxHiII")
 IFADDR = struct.Struct("=BBBBI")
-NDMSG = struct.Struct("=BxxxiHBB")
-RTMSG = struct.Struct("=BBBBBBBBI")
-RTNEXTHOP = struct.Struct("=HBBi")
 RULEHDR = struct.Struct("=BBBBBxxBI")
 TCMSG = struct.Struct("=BxxxiIII")
 NFGEN = struct.Struct("=BBH")
@@ -259,127 +255,7 @@ def rule(data: bytes, at: int, end: int) -> Object:
     )
 
 
-# --- neighbours
-
-NDA_DST, NDA_LLADDR = 1, 2
-
-
-def neigh(data: bytes, at: int, end: int) -> Object:
-    family, ifindex, state, flags, _ = head(NDMSG, data, at, end)
-    if family not in ADDRESS_SIZE:
-        raise IgnoredError  # a bridge's forwarding database
-    a = attributes(data, at + NDMSG.size, end)
-    if NDA_DST not in a:
-        raise MalformedError("no address")
-    return Neigh(family, ifindex, address(family, a[NDA_DST]), state, flags, a.get(NDA_LLADDR, b""))
-
-
-# --- routes
-
-RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 2, 3, 4, 5, 6
-RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_FLOW, RTA_CACHEINFO = 7, 8, 9, 11, 12
-RTA_TABLE, RTA_VIA, RTA_PREF, RTA_EXPIRES, RTA_PAD, RTA_NH_ID = 15, 18, 20, 23, 24, 30
-# What needs nothing of the fast path. Flow is the realm: only classifiers on an interface look at it.
-RTA_KNOWN = {
-    RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH, RTA_FLOW,
-    RTA_CACHEINFO, RTA_TABLE, RTA_VIA, RTA_PREF, RTA_EXPIRES, RTA_PAD, RTA_NH_ID,
-}  # fmt: skip
-RTA_KNOWN_HOP = {RTA_GATEWAY, RTA_VIA, RTA_FLOW}
-RTA_NAMES = {2: "source prefix", 19: "label swap", 22: "encapsulation", 21: "encapsulation"}
-RTM_F_CLONED = 0x200
-RTAX_LOCK, RTAX_MTU, RTAX_MAX_KNOWN = 1, 2, 17
-RTN_UNICAST = 1
-
-
-def next_hop(a: dict[int, bytes], family: int, ifindex: int, flags: int, weight: int) -> NextHop:
-    gateway, of = a.get(RTA_GATEWAY), family
-    if gateway is None and RTA_VIA in a:
-        via = a[RTA_VIA]
-        if len(via) < 2:
-            raise MalformedError("a gateway without family")
-        of, gateway = U16.unpack_from(via)[0], via[2:]
-        if of not in ADDRESS_SIZE:
-            raise MalformedError(f"a gateway of family {of}")
-    if gateway is None:
-        return NextHop(ifindex, 0, b"", flags & 0xFF, weight)
-    return NextHop(ifindex, of, address(of, gateway), flags & 0xFF, weight)
-
-
-def multipath(data: bytes, family: int, unknown: list[str]) -> tuple[NextHop, ...]:
-    hops, at, end = [], 0, len(data)
-    while end - at >= RTNEXTHOP.size:
-        length, flags, more, ifindex = RTNEXTHOP.unpack_from(data, at)
-        if not RTNEXTHOP.size <= length <= end - at:
-            raise MalformedError(f"a next hop of {length} bytes, {end - at} there")
-        a = attributes(data, at + RTNEXTHOP.size, at + length)
-        if not a.keys() <= RTA_KNOWN_HOP:
-            unknown.append(strange(a.keys() - RTA_KNOWN_HOP))
-        hops.append(next_hop(a, family, ifindex, flags, more + 1))
-        at += (length + 3) & ~3
-    if at < end:
-        raise MalformedError(f"{end - at} bytes left over behind the next hops")
-    return tuple(hops)
-
-
-def strange(kinds: set[int]) -> str:
-    return ", ".join(RTA_NAMES.get(kind, f"attribute {kind}") for kind in sorted(kinds))
-
-
-def route(data: bytes, at: int, end: int) -> Object:
-    family, plen, src_len, tos, table, protocol, scope, kind, flags = head(RTMSG, data, at, end)
-    if family not in ADDRESS_SIZE or flags & RTM_F_CLONED:
-        raise IgnoredError  # multicast routing, MPLS; a cached exception
-    size = ADDRESS_SIZE[family]
-    if plen > 8 * size:
-        raise MalformedError(f"a prefix of {plen} bits")
-    a = attributes(data, at + RTMSG.size, end)
-    unknown: list[str] = []
-    if not a.keys() <= RTA_KNOWN:
-        unknown.append(strange(a.keys() - RTA_KNOWN))
-    if tos:
-        unknown.append("type of service")
-    if src_len:
-        unknown.append("source prefix")
-    mtu = 0
-    if RTA_METRICS in a:
-        metrics = nested(a[RTA_METRICS])
-        # All the others are for packets that Linux itself sends.
-        mtu = number(metrics.get(RTAX_MTU))
-        # Locked, it depends on what Linux has learned of the path.
-        if number(metrics.get(RTAX_LOCK)) & 1 << RTAX_MTU:
-            unknown.append("locked MTU")
-        if max(metrics, default=0) > RTAX_MAX_KNOWN:
-            unknown.append("metrics")
-    if RTA_MULTIPATH in a:
-        hops = multipath(a[RTA_MULTIPATH], family, unknown)
-    elif RTA_OIF in a or RTA_GATEWAY in a or RTA_VIA in a:
-        hops = (next_hop(a, family, number(a.get(RTA_OIF)), flags, 1),)
-    else:
-        hops = ()
-        if kind == RTN_UNICAST:
-            unknown.append("a next hop object that isn't shown")
-    dst = a.get(RTA_DST)
-    rest = b""
-    if family == AF_INET:
-        if scope or RTA_PREFSRC in a or RTA_NH_ID in a:
-            rest = bytes((scope,)) + a.get(RTA_PREFSRC, b"") + b"|" + a.get(RTA_NH_ID, b"")
-    elif src_len:  # not the preferred source: IPv6 takes it from a route without a word
-        rest = bytes((src_len,)) + a.get(RTA_SRC, b"")
-    return Route(
-        family=family,
-        table=number(a[RTA_TABLE]) if RTA_TABLE in a else table,
-        metric=number(a[RTA_PRIORITY]) if RTA_PRIORITY in a else 0,
-        dst=bytes(size) if dst is None else address(family, dst),
-        plen=plen,
-        tos=tos,
-        type=kind,
-        protocol=protocol,
-        nexthops=hops,
-        unknown=", ".join(unknown),
-        rest=rest,
-        mtu=mtu,
-    )
-
+# Neighbours and routes are decoded in C: gate/features/{neigh,route}/native.c.
 
 NHA_ID = 1
 
@@ -484,19 +360,26 @@ def something(data: bytes, at: int, end: int) -> None:
     """For messages that only say that something changed."""
 
 
+def elsewhere(data: bytes, at: int, end: int) -> Object:
+    """What the decoders in C have passed: of a family that isn't followed."""
+    raise IgnoredError
+
+
 Decoder = Callable[[bytes, int, int], Object | None]
+# Name, family (None: one of ROUTES), change, decoder.
+Type = tuple[str, Family | None, Change, Decoder]
+ROUTES = (Family.ROUTE4, Family.ROUTE6)
 NEW, DELETED = Change.NEW, Change.DELETED
 NFT = 10 << 8
-# (protocol, type): name, family (None: by the address family), change, decoder.
-TYPES: dict[tuple[int, int], tuple[str, Family | None, Change, Decoder]] = {
+TYPES: dict[tuple[int, int], Type] = {
     (NETLINK_ROUTE, 16): ("RTM_NEWLINK", Family.LINK, NEW, link),
     (NETLINK_ROUTE, 17): ("RTM_DELLINK", Family.LINK, DELETED, link),
     (NETLINK_ROUTE, 20): ("RTM_NEWADDR", Family.ADDRESS, NEW, ifaddr),
     (NETLINK_ROUTE, 21): ("RTM_DELADDR", Family.ADDRESS, DELETED, ifaddr),
-    (NETLINK_ROUTE, 24): ("RTM_NEWROUTE", None, NEW, route),
-    (NETLINK_ROUTE, 25): ("RTM_DELROUTE", None, DELETED, route),
-    (NETLINK_ROUTE, 28): ("RTM_NEWNEIGH", Family.NEIGH, NEW, neigh),
-    (NETLINK_ROUTE, 29): ("RTM_DELNEIGH", Family.NEIGH, DELETED, neigh),
+    (NETLINK_ROUTE, 24): ("RTM_NEWROUTE", None, NEW, elsewhere),
+    (NETLINK_ROUTE, 25): ("RTM_DELROUTE", None, DELETED, elsewhere),
+    (NETLINK_ROUTE, 28): ("RTM_NEWNEIGH", Family.NEIGH, NEW, elsewhere),
+    (NETLINK_ROUTE, 29): ("RTM_DELNEIGH", Family.NEIGH, DELETED, elsewhere),
     (NETLINK_ROUTE, 32): ("RTM_NEWRULE", Family.RULE, NEW, rule),
     (NETLINK_ROUTE, 33): ("RTM_DELRULE", Family.RULE, DELETED, rule),
     (SETTINGS, 1): ("fib_multipath settings", Family.RULE, NEW, multipath_settings),
@@ -535,6 +418,5 @@ def decode(protocol: int, kind: int, flags: int, data: bytes, at: int, end: int)
         value = decoder(data, at, end)
     except IgnoredError:
         return None
-    if family is None:
-        family = Family.ROUTE4 if data[at] == AF_INET else Family.ROUTE6
+    assert family is not None
     return Message(family, change, name, flags, value)

@@ -90,6 +90,12 @@ int check_frame(const struct fpc_frame *head, const void *body, size_t len,
 	case FPC_SET:
 	case FPC_DEL:
 		return check_object(head, body, len, feature, ret_whole, ret_field, err);
+	case FPC_AUDIT:
+		if (!feature || !feature->msg_size) {
+			*ret_field = "frame.feature";
+			return err_set(err, EOPNOTSUPP, "feature %u has no objects", head->feature);
+		}
+		return check_grow(ret_whole, sizeof(struct fpc_audit), body, len, err);
 	case FPC_SYNC_BEGIN:
 	case FPC_SYNC_END:
 	case FPC_DUMP:

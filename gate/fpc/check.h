@@ -13,7 +13,7 @@
 #define FPC_MAX_BODY (FPC_MAX_FRAME - sizeof(struct fpc_frame))
 
 /* Checks a frame sent to fpmd and writes its body, filled up with zeros to the receiver's struct, to @ret_whole
- * (FPC_MAX_BODY bytes, aligned to 8): struct fpc_hello, the feature's object or its key (a DEL's other fields are not
+ * (FPC_MAX_BODY bytes, aligned to 8): struct fpc_hello, struct fpc_audit, the feature's object or its key (a DEL's other fields are not
  * read). @feature: what feature_find says of @head->feature. On failure @ret_field names the field in question, or "";
  * -EOPNOTSUPP: unknown verb or feature, -EINVAL: the rest. */
 int check_frame(const struct fpc_frame *head, const void *body, size_t len,

@@ -25,6 +25,7 @@ from sluice.fpc.objects import feature as feature_of
 
 READ_SIZE = 1 << 18
 EVENTS_MAX = 1024
+SEQ_MAX = 0xFFFFFFFF
 
 
 def number(feature: str | int) -> int:
@@ -114,7 +115,7 @@ class Client:
         """Queue a frame; returns its number. Call `drain` now and then."""
         if self.lost.is_set():
             raise self.error
-        self.seq = self.seq % 0xFFFFFFFF + 1
+        self.seq = self.next_seq
         self.writer.write(pack(verb, number(feature), flags, self.seq, body))
         return self.seq
 
@@ -140,6 +141,30 @@ class Client:
         if ack.errno:
             raise ack.error()
         return ack
+
+    async def request_all(self, data: bytes, count: int) -> Ack:
+        """Send `count` frames that somebody has put together, numbered from `next_seq` on, the last one with Flag.ACK;
+        wait for its ACK. RefusedError if that says no.
+        """
+        if self.lost.is_set():
+            raise self.error
+        future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self.seq = seq = self.next_seq + count - 1
+        self.acks[seq] = future
+        self.writer.write(data)
+        try:
+            await self.drain()
+            ack = await future
+        finally:
+            del self.acks[seq]
+        if ack.errno:
+            raise ack.error()
+        return ack
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the frame that comes next."""
+        return self.seq % SEQ_MAX + 1
 
     async def send(
         self, verb: int, feature: str | int = 0, body: bytes = b"", *, ack: bool = False

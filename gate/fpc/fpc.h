@@ -12,6 +12,7 @@
  *   DUMP        asks for all objects of a feature: answered with one SET frame an object, flags say how it stands
  *               (FPC_F_REFUSED, FPC_F_PARKED), then an ACK
  *   EVENT       fpmd to client: struct fpc_event
+ *   AUDIT       struct fpc_audit: are that all your objects of the feature? Refused with EILSEQ if not
  *   ACK         the answer, struct fpc_ack. Sent for every frame with FPC_F_ACK, and unasked for every error
  *
  * Integers are in host byte order, addresses as on the wire. Structs grow at the tail, and zero means "as before": a
@@ -34,6 +35,7 @@ enum fpc_verb {
 	FPC_DUMP = 6,
 	FPC_EVENT = 7,
 	FPC_ACK = 8,
+	FPC_AUDIT = 9,
 };
 
 enum fpc_frame_flags {
@@ -75,6 +77,15 @@ struct fpc_ack {
 	char text[120]; /* one line */
 };
 static_assert(sizeof(struct fpc_ack) == 160);
+
+/* What all objects of a feature come to, in any order. */
+struct fpc_audit {
+	uint64_t
+		sum; /* of hash_bytes(0, body) of each (lib/hash.h), the body without the zeros at its end */
+	uint32_t count;
+	uint32_t pad;
+};
+static_assert(sizeof(struct fpc_audit) == 16);
 
 enum fpc_event_kind {
 	/* To fp-rte: a new config file took the old one's place, attach it (NETFPC). */

@@ -156,7 +156,7 @@ const char *frame_verb_name(uint16_t verb)
 	static const char *const names[] = {
 		[FPC_HELLO] = "HELLO",		 [FPC_SET] = "SET",	      [FPC_DEL] = "DEL",
 		[FPC_SYNC_BEGIN] = "SYNC_BEGIN", [FPC_SYNC_END] = "SYNC_END", [FPC_DUMP] = "DUMP",
-		[FPC_EVENT] = "EVENT",		 [FPC_ACK] = "ACK",
+		[FPC_EVENT] = "EVENT",		 [FPC_ACK] = "ACK",	      [FPC_AUDIT] = "AUDIT",
 	};
 
 	return verb < sizeof(names) / sizeof(names[0]) ? names[verb] : NULL;

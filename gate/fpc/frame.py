@@ -30,6 +30,7 @@ class Verb(enum.IntEnum):
     DUMP = lib.FPC_DUMP
     EVENT = lib.FPC_EVENT
     ACK = lib.FPC_ACK
+    AUDIT = lib.FPC_AUDIT
 
 
 class Flag(enum.IntFlag):

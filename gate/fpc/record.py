@@ -92,8 +92,11 @@ def from_json(shown: dict[str, Any]) -> Frame:
     return Frame(verb, f.id if f else 0, flags, 0, body)
 
 
-def replay(recorded: Iterable[Recorded], path: str | Path) -> None:
-    """Send fpmd what clients sent it, in order, on connections of the same roles and names."""
+def replay(recorded: Iterable[Recorded], path: str | Path) -> int:
+    """Send fpmd what clients sent it, in order, on connections of the same roles and names.
+    Returns how many frames it refused.
+    """
+    refused = 0
     connections: dict[int, Connection] = {}
     try:
         for item in recorded:
@@ -114,6 +117,8 @@ def replay(recorded: Iterable[Recorded], path: str | Path) -> None:
         # Its answers say that it has taken everything.
         for connection in connections.values():
             connection.dump()
+            refused += len(connection.refused)
+        return refused
     finally:
         for connection in connections.values():
             connection.close()

@@ -340,6 +340,12 @@ static void handle(struct dispatch *d, struct peer *peer, const struct fpc_frame
 			if (!rc)
 				objects_del(&d->objects, (unsigned)part, d->whole);
 			break;
+		case FPC_AUDIT:
+			if (!objects_audit(&d->objects, (unsigned)part,
+					   (const struct fpc_audit *)d->whole))
+				rc = err_set(&err, EILSEQ, "the objects of %s are others",
+					     feature->name);
+			break;
 		case FPC_SYNC_BEGIN:
 		case FPC_SYNC_END:
 			rc = sync(d, peer, head, feature, &err);

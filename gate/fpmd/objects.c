@@ -9,6 +9,7 @@
 #include "fpc/check.h"
 #include "fpc/frame.h"
 #include "fpmd/pool.h"
+#include "lib/hash.h"
 #include "lib/log.h"
 
 #define BUCKETS_MIN 1024
@@ -57,24 +58,6 @@ static const uint8_t *unpack_bytes(uint8_t *to, const uint8_t *from, size_t len)
 	return from;
 }
 
-static uint32_t hash_key(unsigned part, const uint8_t *key, size_t len)
-{
-	uint64_t h = 0x9e3779b97f4a7c15ULL * (part + 1);
-
-	while (len) {
-		uint64_t word = 0;
-		size_t n = len < 8 ? len : 8;
-
-		memcpy(&word, key, n);
-		h = (h ^ word) * 0xbf58476d1ce4e5b9ULL;
-		h ^= h >> 29;
-		key += n;
-		len -= n;
-	}
-	h *= 0x94d049bb133111ebULL;
-	return (uint32_t)(h >> 32);
-}
-
 int objects_init(struct objects *o, struct fpm *fpm, const struct fpm_part *parts, unsigned n_parts,
 		 struct err *err)
 {
@@ -87,9 +70,11 @@ int objects_init(struct objects *o, struct fpm *fpm, const struct fpm_part *part
 		.n_buckets = BUCKETS_MIN,
 		.old_whole = calloc(1, FPC_MAX_BODY),
 		.new_whole = calloc(1, FPC_MAX_BODY),
+		.sum_whole = calloc(1, FPC_MAX_BODY),
 		.pack = calloc(1, PACK_MAX(OBJECT_MAX) + 1),
 	};
-	if (!o->lists || !o->buckets || !o->old_whole || !o->new_whole || !o->pack) {
+	if (!o->lists || !o->buckets || !o->old_whole || !o->new_whole || !o->sum_whole ||
+	    !o->pack) {
 		objects_free(o);
 		return err_set(err, ENOMEM, "no memory for the object store");
 	}
@@ -140,6 +125,7 @@ void objects_free(struct objects *o)
 	free(o->buckets);
 	free(o->old_whole);
 	free(o->new_whole);
+	free(o->sum_whole);
 	free(o->pack);
 	*o = (struct objects){};
 }
@@ -170,7 +156,7 @@ static struct object **find_link(const struct objects *o, unsigned part, const v
 	size_t len = o->parts[part].feature->key_size;
 	const uint8_t *end = pack_bytes(o->pack, key, len);
 
-	return find_packed(o, part, o->pack, (size_t)(end - o->pack), hash_key(part, key, len));
+	return find_packed(o, part, o->pack, (size_t)(end - o->pack), hash_bytes(part, key, len));
 }
 
 const struct object *objects_find(const struct objects *o, unsigned part, const void *key)
@@ -185,6 +171,22 @@ void object_whole(const struct objects *o, const struct object *object, void *re
 
 	unpack_bytes((uint8_t *)ret + key_size, rest, object->len - key_size);
 	memset((char *)ret + object->len, 0, size - object->len);
+}
+
+static uint32_t sum_of(const struct objects *o, const struct object *object)
+{
+	object_whole(o, object, o->sum_whole, object->len);
+	return hash_bytes(0, o->sum_whole, object->len);
+}
+
+bool objects_audit(const struct objects *o, unsigned part, const struct fpc_audit *audit)
+{
+	const struct object_list *list = &o->lists[part];
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < OBJECT_STATES; i++)
+		n += list->n[i];
+	return list->sum == audit->sum && n == audit->count;
 }
 
 static struct object **link_of(const struct objects *o, const struct object *obj)
@@ -430,7 +432,7 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 {
 	const struct feature *f = o->parts[part].feature;
 	size_t len = frame_trim(whole, f->msg_size, f->key_size);
-	uint32_t hash = hash_key(part, whole, f->key_size);
+	uint32_t hash = hash_bytes(part, whole, f->key_size);
 	const uint8_t *key_end = pack_bytes(o->pack, whole, f->key_size);
 	size_t packed =
 		(size_t)(pack_bytes(o->pack + (key_end - o->pack),
@@ -473,6 +475,7 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 			grow(o);
 	} else {
 		leave_state(o, obj);
+		o->lists[part].sum -= sum_of(o, obj);
 		if (obj->state == OBJECT_APPLIED) {
 			object_whole(o, obj, o->old_whole, f->msg_size);
 			old = o->old_whole;
@@ -490,6 +493,7 @@ int objects_set(struct objects *o, unsigned part, const void *whole, const char 
 	}
 	fresh->len = (uint16_t)len;
 	memcpy(fresh->pack, o->pack, packed);
+	o->lists[part].sum += hash_bytes(0, whole, len);
 	return apply(o, fresh, whole, old, ret_field, err);
 }
 
@@ -499,6 +503,7 @@ static void delete(struct objects *o, struct object **link)
 	const struct fpm_part *part = &o->parts[obj->part];
 
 	leave_state(o, obj);
+	o->lists[obj->part].sum -= sum_of(o, obj);
 	if (obj->state == OBJECT_APPLIED || obj->priv) {
 		if (part->apply && part->apply->del) {
 			object_whole(o, obj, o->old_whole, part->feature->msg_size);

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "fpc/fpc.h"
 #include "fpmd/fpm.h"
 
 enum object_state { OBJECT_APPLIED, OBJECT_PARKED, OBJECT_REFUSED };
@@ -65,6 +66,7 @@ struct trouble_queue {
 struct object_list {
 	struct object *first, *last;
 	uint32_t n[OBJECT_STATES];
+	uint64_t sum; /* as in struct fpc_audit */
 	uint32_t generation;
 	bool syncing; /* between SYNC_BEGIN and SYNC_END */
 	bool synced;  /* a SYNC_END came since the start */
@@ -92,7 +94,8 @@ struct objects {
 	unsigned logged;  /* and how many */
 	/* Whole structs for calls of the features: an object's old body, the one to apply. */
 	uint8_t *old_whole, *new_whole;
-	uint8_t *pack; /* room for the longest object's */
+	uint8_t *sum_whole; /* room for the longest object */
+	uint8_t *pack;	    /* room for the longest object's */
 };
 
 /* Also calls each feature's init. */
@@ -123,6 +126,9 @@ void objects_wake_starved(struct objects *o);
 const struct object *objects_find(const struct objects *o, unsigned part, const void *key);
 /* The object's whole struct, @size of its feature's msg_size. */
 void object_whole(const struct objects *o, const struct object *object, void *ret, size_t size);
+
+/* Whether @part's objects are those that @audit was made of. */
+bool objects_audit(const struct objects *o, unsigned part, const struct fpc_audit *audit);
 
 /* Registers @cursor at the first object of @part. */
 void objects_cursor(struct objects *o, struct object_cursor *cursor, unsigned part);

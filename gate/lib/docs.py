@@ -21,9 +21,10 @@ from typing import NamedTuple
 PARSERS = {
     "fp-cli": "sluice.cli.main",
     "fp-cpu-usage": "sluice.cli.cpu_usage",
+    "fp-sync": "sluice.cmgrd.fp_sync",
     "cmgrd": "sluice.cmgrd.app",
 }
-SECTIONS = {"fp-cli": 1, "fp-cpu-usage": 1, "fp-rte": 8, "fpmd": 8, "cmgrd": 8}
+SECTIONS = {"fp-cli": 1, "fp-cpu-usage": 1, "fp-sync": 1, "fp-rte": 8, "fpmd": 8, "cmgrd": 8}
 OPTION = re.compile(r"^  (?:-(\w), )?--([\w-]+)(?:=(\w+))?\s{2,}(\S.*)$")
 TAIL = """.SH EXIT STATUS
 0, or 1 with an error and a hint on standard error.

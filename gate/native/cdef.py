@@ -38,6 +38,8 @@ FUNCTIONS = [
     "features/feature.h",
     "fpc/frame.h",
     "fpc/check.h",
+    "cmgrd/store.h",
+    "cmgrd/inlet.h",
 ]
 # Integer macros of the system that ours refer to.
 KNOWN = {"UINT8_MAX", "UINT16_MAX", "UINT32_MAX", "UINT64_MAX", "INT32_MAX", "sizeof", "struct"}

@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 from sluice.cli import cpu_usage
 from sluice.cli import main as cli
-from sluice.cmgrd import app
+from sluice.cmgrd import app, fp_sync
 
 from tests.lib import product
 
 TOP = Path(__file__).resolve().parents[2]
-PARSERS = {"fp-cli": cli.parser, "fp-cpu-usage": cpu_usage.parser, "cmgrd": app.parser}
-PAGES = {"fp-cli": 1, "fp-cpu-usage": 1, "cmgrd": 8, "fp-rte": 8, "fpmd": 8}
+PARSERS = {
+    "fp-cli": cli.parser,
+    "fp-cpu-usage": cpu_usage.parser,
+    "fp-sync": fp_sync.parser,
+    "cmgrd": app.parser,
+}
+PAGES = {"fp-cli": 1, "fp-cpu-usage": 1, "fp-sync": 1, "cmgrd": 8, "fp-rte": 8, "fpmd": 8}
 MAINS = {"fp-rte": "gate/fastpath/main.c", "fpmd": "gate/fpmd/main.c"}
 
 

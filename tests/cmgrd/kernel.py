@@ -8,7 +8,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,7 +23,7 @@ QUIET = {
     "net/ipv6/conf/default/router_solicitations": "0",
 }
 
-Wanted = dict[int, dict[bytes, bytes]]
+Wanted = Mapping[int, Mapping[bytes, bytes]]
 
 
 def in_namespace(run: Callable[[], Awaitable[None]]) -> None:

@@ -35,6 +35,7 @@ def refused(*options: str) -> str:
     [
         (("--instance", "no/name"), "'no/name' is no instance name"),
         (("--instance", ""), "'' is no instance name"),
+        (("--buffer", "-1"), "a buffer of -1 bytes"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
         (("--record", "/nowhere/at/all"), "/nowhere/at/all: No such file or directory"),
     ],

@@ -30,18 +30,17 @@ from sluice.cmgrd.kernel import (
     Link,
     Message,
     Multipath,
-    Neigh,
     Netconf,
-    NextHop,
     Object,
     PathMtu,
     Policy,
     Qdisc,
-    Route,
     Rule,
 )
 from sluice.cmgrd.recording import replay
 from sluice.fpc import FEATURES, decode
+
+from tests.cmgrd.oracle import Neigh, NextHop, Route, neigh_payload, route_payload
 
 GOLDEN = Path(__file__).parent / "golden"
 MAC = bytes.fromhex("020000000001")
@@ -57,30 +56,31 @@ FAMILIES: dict[type, Family] = {
     Chain: Family.CHAIN,
     PathMtu: Family.RULE,
     Policy: Family.POLICY,
-    Neigh: Family.NEIGH,
 }
 
 
 def give(
     core: Core,
-    value: Object,
+    value: Object | Route | Neigh,
     *,
     gone: bool = False,
     flags: int = 0,
     dumped: bool = False,
     late: bool = False,
 ) -> None:
-    if isinstance(value, Route):
-        family = Family.ROUTE4 if value.family == AF_INET else Family.ROUTE6
-    else:
-        family = FAMILIES[type(value)]
+    if isinstance(value, Route | Neigh):
+        payload = route_payload(value) if isinstance(value, Route) else neigh_payload(value)
+        kind = (24 if isinstance(value, Route) else 28) + gone
+        core.message(0, kind, flags, payload, 0, len(payload), late=late)
+        return
+    family = FAMILIES[type(value)]
     change = Change.DELETED if gone else Change.NEW
     message = Message(family, change, "test", flags, value)
     for feature in core.followers[family]:
         feature.handle(message, dumped=dumped, late=late)
 
 
-def dumped(core: Core, family: Family, *values: Object) -> None:
+def dumped(core: Core, family: Family, *values: Object | Route | Neigh) -> None:
     core.begin(family)
     for value in values:
         give(core, value, dumped=True)
@@ -251,7 +251,10 @@ def test_entries_that_the_kernel_makes_without_a_word_are_left_out() -> None:
     assert only(core, "neigh")["state"] == NUD_NOARP
     give(core, replace(LINK, flags=IFF_UP | IFF_NOARP))
     assert not objects(core, "neigh")
+    assert not core.due
     give(core, LINK)
+    assert Family.NEIGH in core.due
+    dumped(core, Family.NEIGH, neigh)
     assert only(core, "neigh")
 
 
@@ -436,11 +439,11 @@ def test_a_route_said_to_be_the_only_one_replaces_what_vanished_without_a_word()
 
 def test_routes_that_differ_in_what_fpc_does_not_carry_are_two() -> None:
     core = settled()
-    give(core, route(hop(1), rest=b"source 1"), flags=ONLY)
-    give(core, route(hop(1), rest=b"source 2"), flags=APPEND)
-    give(core, route(hop(1), rest=b"source 1"), gone=True)
+    give(core, route(hop(1), rest=bytes([192, 0, 2, 81])), flags=ONLY)
+    give(core, route(hop(1), rest=bytes([192, 0, 2, 82])), flags=APPEND)
+    give(core, route(hop(1), rest=bytes([192, 0, 2, 81])), gone=True)
     assert gateways(core) == ["192.0.2.1"]
-    give(core, route(hop(1), rest=b"source 2"), gone=True)
+    give(core, route(hop(1), rest=bytes([192, 0, 2, 82])), gone=True)
     assert gateways(core) == []
 
 
@@ -492,9 +495,9 @@ def test_a_link_that_goes_makes_a_dump_of_the_routes() -> None:
 def test_a_dump_replaces_all_routes_of_a_key_at_once() -> None:
     core = settled()
     dumped(core, Family.ROUTE4, A, B)
-    core.objects.listening = True
+    core.objects.listen(True)
     dumped(core, Family.ROUTE4, A, B)
-    assert not core.objects.changed
+    assert not core.objects.waiting
     dumped(core, Family.ROUTE4, B, A)
     assert gateways(core) == ["192.0.2.2"]
     dumped(core, Family.ROUTE4)

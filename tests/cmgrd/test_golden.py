@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.recording import replay
-from sluice.fpc import Frame, Verb
+from sluice.fpc import Decoder, Frame
 from sluice.fpc.record import to_json
 
 FOLDER = Path(__file__).parent / "golden"
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.golden
 def fpc_of(path: Path) -> list[str]:
     """The FPC frames, below what caused them; as after a sync, one line each."""
     core = Core()
-    core.objects.listening = True
+    core.objects.listen(True)
     lines = []
     with path.open() as recording:
         for line in recording:
             cause = replay(core, line)
-            frames = core.objects.take(1 << 30)
+            frames = list(Decoder().feed(core.objects.take(1 << 30, 1)[1]))
             if frames or cause.startswith("#"):
                 lines.append(cause if cause.startswith("#") else f"{cause}:")
-            for feature, key, body in frames:
-                verb, content = (Verb.DEL, key) if body is None else (Verb.SET, body)
-                shown = to_json(Frame(verb, feature, 0, 0, content))
-                lines.append(f"    {json.dumps(shown)}")
+            lines += [
+                f"    {json.dumps(to_json(Frame(frame.verb, frame.feature, 0, 0, frame.body)))}"
+                for frame in frames
+            ]
     assert not core.counts["malformed"]
     return lines
 

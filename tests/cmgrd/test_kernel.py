@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def gateway(hop: dict[str, Any]) -> str:
     return str(hop.get("gateway") or hop.get("via", {}).get("host", ""))
 
 
-def routes_of_cmgrd(wanted: dict[bytes, bytes]) -> set[tuple[object, ...]]:
+def routes_of_cmgrd(wanted: Mapping[bytes, bytes]) -> set[tuple[object, ...]]:
     found: set[tuple[object, ...]] = set()
     for body in wanted.values():
         route = decode("route", body)

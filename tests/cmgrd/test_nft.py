@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import subprocess
+from collections.abc import Mapping
 
 import pytest
 from sluice.cmgrd.kernel import Clamp
@@ -43,7 +44,7 @@ OTHERS = [
 ]
 CHAIN = "add table inet t; add chain inet t c { type filter hook forward priority 0; }"
 BOTH = ["POLICY4", "POLICY6"]
-Wanted = dict[int, dict[bytes, bytes]]
+Wanted = Mapping[int, Mapping[bytes, bytes]]
 
 
 def clamps(wanted: Wanted) -> set[tuple[int, Clamp]]:
@@ -51,7 +52,7 @@ def clamps(wanted: Wanted) -> set[tuple[int, Clamp]]:
     found = set()
     for body in wanted[FEATURES["mss"].id].values():
         _, family, mask, value, source, target, route, size = struct.unpack(
-            "=IBBBx16s16sIHxx", body
+            "=IBBBx16s16sIHxx", body.ljust(48, b"\0")
         )
         come, go = (name.rstrip(b"\0").decode() for name in (source, target))
         assert bool(route) is not bool(size)

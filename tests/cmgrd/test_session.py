@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from _sluice import ffi, lib
 from sluice.cmgrd import session as session_module
 from sluice.cmgrd.objects import Objects
 from sluice.cmgrd.session import SeatTakenError, Session
@@ -26,8 +27,9 @@ class Fpmd:
         self.stored: dict[tuple[int, bytes], bytes] = {}
         self.stale: set[tuple[int, bytes]] = set()
         self.connections = 0
-        self.hello_error = 0
+        self.hello_error = self.audit_error = self.refused_audits = 0
         self.refuse: Callable[[Frame], int] = lambda frame: 0
+        self.sizes: dict[int, int] = {}  # of an older version's structs
         self.hold = asyncio.Event()
         self.hold.set()
         self.writers: list[asyncio.StreamWriter] = []
@@ -64,12 +66,18 @@ class Fpmd:
                     writer.write(pack(Verb.HELLO, body=bytes(40)))
                 return
             case Verb.SET:
-                code = self.refuse(frame)
+                code = self.refuse(frame) or self.outgrown(frame)
+                if code:
+                    self.answer(writer, frame, code)
+                    return
                 key = (frame.feature, frame.body[: 4 if frame.feature == VRF else 8])
                 self.stored[key] = frame.body
                 self.stale.discard(key)
             case Verb.DEL:
                 self.stored.pop((frame.feature, frame.body), None)
+            case Verb.AUDIT:
+                code = self.audit_error
+                self.refused_audits += code != 0
             case Verb.SYNC_BEGIN:
                 self.stale = {key for key in self.stored if frame.feature in (0, key[0])}
             case Verb.SYNC_END:
@@ -77,6 +85,12 @@ class Fpmd:
                     del self.stored[key]
         if code or frame.flags & Flag.ACK:
             self.answer(writer, frame, code)
+
+    def outgrown(self, frame: Frame) -> int:
+        """As fpmd's own check says of a struct that may be longer than it knows."""
+        size = self.sizes.get(frame.feature, len(frame.body))
+        whole, error = ffi.new("char[]", 4096), ffi.new("struct err *")
+        return -int(lib.check_grow(whole, size, frame.body, len(frame.body), error))
 
     def answer(self, writer: asyncio.StreamWriter, frame: Frame, code: int) -> None:
         text = b"no room" if code else b""
@@ -100,13 +114,13 @@ def stored(number: int, mtu: int = 1500) -> dict[tuple[int, bytes], bytes]:
 @asynccontextmanager
 async def at_work(path: Path) -> AsyncIterator[tuple[Fpmd, Objects, Session, asyncio.Task[None]]]:
     objects = Objects()
-    for number in (VRF, IFACE):
-        objects.add_feature(number)
+    objects.add_feature(VRF, 4)
+    objects.add_feature(IFACE, 8)
     session = Session(
         objects,
         path,
         order=(VRF, IFACE),
-        describe=lambda feature, key: f"object {key.hex()}",
+        describe=lambda feature, body: f"object {body[:8].hex()}",
         on_synced=lambda count: None,
     )
     session.ready.set()
@@ -138,7 +152,7 @@ def run(tmp_path: Path, work: Work) -> None:
 
 
 def put(objects: Objects, body: bytes) -> None:
-    objects.set(IFACE, body[:8], body)
+    objects.set(IFACE, body)
 
 
 def test_a_connection_begins_with_a_full_sync(tmp_path: Path) -> None:
@@ -147,7 +161,7 @@ def test_a_connection_begins_with_a_full_sync(tmp_path: Path) -> None:
             # Before it's connected: nothing is kept but the objects.
             put(objects, iface(1))
             put(objects, iface(2))
-            assert not objects.changed
+            assert not objects.waiting
             await until(lambda: session.synced)
             verbs = [Verb.HELLO, Verb.SYNC_BEGIN, Verb.SET, Verb.SET, Verb.SYNC_END]
             assert fpmd.verbs() == verbs
@@ -179,7 +193,7 @@ def test_changes_of_one_object_coalesce_while_fpmd_is_slow(tmp_path: Path) -> No
                 put(objects, iface(1, mtu))
                 if mtu % 100 == 0:
                     await asyncio.sleep(0)
-                assert len(objects.changed) <= 1
+                assert objects.waiting <= 1
             fpmd.hold.set()
             await until(lambda: fpmd.stored == stored(1, 3999))
             assert fpmd.verbs().count(Verb.SET) < 100
@@ -198,7 +212,7 @@ def test_what_is_unanswered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
                 put(objects, iface(number))
             for _ in range(20):
                 await asyncio.sleep(0.001)
-            assert len(objects.changed) == 1000 - 2 * 16
+            assert objects.waiting == 1000 - 2 * 16
             fpmd.hold.set()
             await until(lambda: len(fpmd.stored) == 1000)
             assert len(session.sent) <= 2 * 16
@@ -259,6 +273,60 @@ def test_a_refusal_is_logged_with_the_object_and_the_rest_goes_on(
         run(tmp_path, work)
     assert "fpmd refused object 0000000002000000: no room (ENOSPC, field mtu)" in caplog.text
     assert "fpmd refused object 0000000004000000" in caplog.text
+
+
+def test_an_older_fpmd_takes_what_it_knows_and_a_newer_one_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cmgrd was upgraded first: its structs are longer. What says nothing new is taken."""
+
+    async def work(path: Path) -> None:
+        async with at_work(path) as (fpmd, objects, session, _):
+            fpmd.sizes = {IFACE: 24}
+            new = iface(2)[:40] + b"new" + bytes(13)
+            for body in (iface(1), new, iface(3)):
+                put(objects, body)
+            await until(lambda: session.synced)
+            assert fpmd.stored == stored(1) | stored(3)
+            assert session.counts["refused"] == 1
+            put(objects, iface(4))
+            await until(lambda: fpmd.stored == stored(1) | stored(3) | stored(4))
+            await fpmd.close()
+            await until(lambda: not session.synced)
+            fpmd.sizes = {}
+            await fpmd.listen()
+            await until(lambda: session.synced)
+            assert fpmd.stored == stored(1) | stored(3) | stored(4) | {
+                (IFACE, new[:8]): new.rstrip(b"\0")
+            }
+            assert session.counts["refused"] == 1
+
+    with caplog.at_level(logging.WARNING, logger="cmgrd"):
+        run(tmp_path, work)
+    assert "fpmd refused object 0000000002000000" in caplog.text
+
+
+@pytest.mark.parametrize("error", [errno.EILSEQ, errno.EOPNOTSUPP])
+def test_while_nothing_changes_fpmd_is_asked_whether_it_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """Once told again on a connection; an older fpmd isn't asked again."""
+    monkeypatch.setattr(session_module, "AUDIT_SECONDS", 0.01)
+
+    async def work(path: Path) -> None:
+        async with at_work(path) as (fpmd, objects, session, _):
+            put(objects, iface(1))
+            await until(lambda: fpmd.verbs().count(Verb.AUDIT) >= 4)
+            assert session.counts["audits_unequal"] == 0
+            fpmd.stored |= stored(9)
+            fpmd.audit_error = error
+            told = error == errno.EILSEQ
+            await until(lambda: fpmd.stored == stored(1) if told else fpmd.refused_audits > 0)
+            await asyncio.sleep(0.1)
+            assert session.counts["audits_unequal"] == (2 if told else 0)
+            assert fpmd.refused_audits == (2 if told else 1)
+
+    run(tmp_path, work)
 
 
 def test_a_second_cmgrd_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

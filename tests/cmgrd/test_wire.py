@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,10 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from sluice.cmgrd import wire
-from sluice.cmgrd.kernel import Family, Link, Message, Neigh, Policy, Route
+from sluice.cmgrd.kernel import Family, Link, Policy
+
+from tests.cmgrd import oracle as ours
+from tests.cmgrd.oracle import Neigh, Route, attribute
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -39,9 +43,16 @@ def recorded() -> Iterator[tuple[int, int, int, bytes]]:
 MESSAGES = list(recorded())
 
 
-def decode(message: tuple[int, int, int, bytes]) -> Message | None:
+def decode(message: tuple[int, int, int, bytes]) -> object | None:
+    """Routes and neighbours are decoded in C: of those the oracle's view, which C is held against."""
     protocol, kind, flags, payload = message
-    return wire.decode(protocol, kind, flags, payload, 0, len(payload))
+    reader: Any = {24: ours.route, 25: ours.route, 28: ours.neigh, 29: ours.neigh}.get(kind)
+    if protocol == 0 and reader:
+        with suppress(wire.IgnoredError):
+            return reader(payload, 0, len(payload))
+        return None
+    found = wire.decode(protocol, kind, flags, payload, 0, len(payload))
+    return found and found.value
 
 
 def with_head(message: tuple[int, int, int, bytes]) -> bytes:
@@ -53,11 +64,11 @@ def test_links_are_read_as_pyroute2_reads_them() -> None:
     count = 0
     for message in MESSAGES:
         found = decode(message)
-        if found and isinstance(found.value, Link):
+        if isinstance(found, Link):
             oracle = ifinfmsg(with_head(message))
             oracle.decode()
             info = oracle.get_attr("IFLA_LINKINFO")
-            link = found.value
+            link = found
             mac = oracle.get_attr("IFLA_ADDRESS")
             assert link.ifindex == oracle["index"]
             assert link.name == oracle.get_attr("IFLA_IFNAME")
@@ -74,10 +85,10 @@ def test_neighbours_are_read_as_pyroute2_reads_them() -> None:
     count = 0
     for message in MESSAGES:
         found = decode(message)
-        if found and isinstance(found.value, Neigh):
+        if isinstance(found, Neigh):
             oracle = ndmsg(with_head(message))
             oracle.decode()
-            neigh = found.value
+            neigh = found
             assert (neigh.family, neigh.ifindex) == (oracle["family"], oracle["ifindex"])
             assert (neigh.state, neigh.flags) == (oracle["state"], oracle["flags"])
             assert address(neigh.family, neigh.address) == oracle.get_attr("NDA_DST")
@@ -90,10 +101,10 @@ def test_routes_are_read_as_pyroute2_reads_them() -> None:
     count = 0
     for message in MESSAGES:
         found = decode(message)
-        if found and isinstance(found.value, Route):
+        if isinstance(found, Route):
             oracle = rtmsg(with_head(message))
             oracle.decode()
-            route = found.value
+            route = found
             assert (route.family, route.plen) == (oracle["family"], oracle["dst_len"])
             assert (route.type, route.protocol) == (oracle["type"], oracle["proto"])
             assert route.table == oracle.get_attr("RTA_TABLE")
@@ -163,22 +174,9 @@ def test_any_datagram_is_refused_or_cut_into_messages(data: bytes) -> None:
             assert wire.NLMSG.size <= at <= end <= len(data)
 
 
-def test_an_attribute_that_runs_over_the_end_is_named() -> None:
-    payload = bytes(12) + struct.pack("=HH", 40, wire.RTA_DST) + bytes(4)
-    payload = bytes([2]) + payload[1:]
-    with pytest.raises(wire.MalformedError, match="attribute 1 of 40 bytes, 8 there"):
-        wire.decode(0, 24, 0, payload, 0, len(payload))
-
-
-def attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
-
-
 def route_with(*attributes: bytes, kind: int = 1, plen: int = 24) -> Route:
-    payload = wire.RTMSG.pack(2, plen, 0, 0, 254, 3, 0, kind, 0) + b"".join(attributes)
-    found = wire.decode(0, 24, 0, payload, 0, len(payload))
-    assert found and isinstance(found.value, Route)
-    return found.value
+    payload = ours.RTMSG.pack(2, plen, 0, 0, 254, 3, 0, kind, 0) + b"".join(attributes)
+    return ours.route(payload, 0, len(payload))
 
 
 DST, OIF = attribute(1, bytes([203, 0, 113, 0])), attribute(4, struct.pack("=I", 7))
@@ -189,12 +187,12 @@ DST, OIF = attribute(1, bytes([203, 0, 113, 0])), attribute(4, struct.pack("=I",
     [
         (attribute(77, b"abcd"), "attribute 77"),
         (attribute(22, b"") + attribute(21, b"\1\0"), "encapsulation, encapsulation"),
-        (attribute(8, attribute(wire.RTAX_MTU, struct.pack("=I", 1400))), ""),
+        (attribute(8, attribute(ours.RTAX_MTU, struct.pack("=I", 1400))), ""),
         (
             attribute(
                 8,
-                attribute(wire.RTAX_LOCK, struct.pack("=I", 4))
-                + attribute(wire.RTAX_MTU, struct.pack("=I", 1400)),
+                attribute(ours.RTAX_LOCK, struct.pack("=I", 4))
+                + attribute(ours.RTAX_MTU, struct.pack("=I", 1400)),
             ),
             "locked MTU",
         ),

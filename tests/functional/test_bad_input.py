@@ -146,7 +146,9 @@ def test_a_wrong_instance_name_is_refused(place: Place, program: str) -> None:
     place.refused(program, ["--instance", "../etc", *words], error=r"'\.\./etc'")
 
 
-@pytest.mark.parametrize("program", ["fp-rte", "fpmd", "cmgrd", "fp-cli", "fp-cpu-usage"])
+@pytest.mark.parametrize(
+    "program", ["fp-rte", "fpmd", "cmgrd", "fp-cli", "fp-cpu-usage", "fp-sync"]
+)
 def test_an_unknown_option_is_refused(place: Place, program: str) -> None:
     place.refused(program, ["--no-such-option"], error="no-such-option", hint="--help")
 

@@ -16,6 +16,7 @@ PYTHON_PROGRAMS = {
     "cmgrd": "sluice.cmgrd",
     "fp-cli": "sluice.cli.main",
     "fp-cpu-usage": "sluice.cli.cpu_usage",
+    "fp-sync": "sluice.cmgrd.fp_sync",
 }
 
 

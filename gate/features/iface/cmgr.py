@@ -15,7 +15,6 @@ from sluice.cmgrd.kernel import (
     IFF_LOWER_UP,
     IFF_UP,
     NETCONF_ALL,
-    RTN_MULTICAST,
     Address,
     Change,
     Family,
@@ -23,7 +22,6 @@ from sluice.cmgrd.kernel import (
     Message,
     Netconf,
     Qdisc,
-    Route,
 )
 
 BODY = struct.Struct("=IIII6s2x16s16sI")  # struct fpc_iface
@@ -53,7 +51,7 @@ NOTHING = Netconf(0, 0, None, None, None)
 
 class Sync(Feature):
     key_size = 8
-    families = frozenset({Family.LINK, Family.NETCONF, Family.QDISC, Family.ADDRESS, Family.ROUTE6})
+    families = frozenset({Family.LINK, Family.NETCONF, Family.QDISC, Family.ADDRESS})
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
@@ -125,9 +123,6 @@ class Sync(Feature):
                 else:
                     self.put_address(address.ifindex, place)
             case Address() if not dumped:
-                self.redump(Family.LINK, message.name)
-            case Route() as route if route.type == RTN_MULTICAST and not dumped:
-                # IPv6 on a device has just been enabled or disabled, which the link tells only when asked.
                 self.redump(Family.LINK, message.name)
 
     def put_link(self, link: Link) -> None:
