@@ -95,7 +95,8 @@ static uint32_t route_size(const struct fp_burst *b, const struct fp_packet *p)
 	uint32_t mtu = way_mtu(p->nexthop, b->family), back;
 
 	if (b->family == AF_INET)
-		back = mtrie4_lookup(vrf_root4(b->vrf), (uint32_t)load16(ip + 12) << 16 | load16(ip + 14));
+		back = mtrie4_lookup(vrf_root4(b->vrf),
+				     (uint32_t)load16(ip + 12) << 16 | load16(ip + 14));
 	else
 		back = mtrie6_lookup(vrf_root6(b->vrf), ip + 8);
 	back = way_mtu(back, b->family);

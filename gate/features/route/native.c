@@ -13,7 +13,7 @@
 #define REST_MAX 20
 #define RTAX_KNOWN                                                                                 \
 	17 /* RTAX_FASTOPEN_NO_COOKIE; all but the MTU are for packets that Linux itself sends */
-#define MTU_MAX 65534
+#define MTU_MAX	   65534
 #define ATTR(type) (1ULL << (type))
 /* What needs nothing of the fast path. Flow is the realm: only classifiers on an interface look at it. */
 #define KNOWN_ATTRS                                                                                \
