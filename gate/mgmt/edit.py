@@ -312,6 +312,9 @@ class Editor:
                 f"{self.label(element, snode)} exists already",
                 self.path(element, snode, parent),
             )
+        where = element.get(INSERT)
+        if where is not None:
+            self.place(element, snode, parent, where, old)
         if operation == "replace" and old is not None:
             self.clear(old)
             operation = "merge"
@@ -325,7 +328,6 @@ class Editor:
                 self.merge([self.skeleton(element, snode)], None, parent)
                 old = self.instance(element, snode, parent)
             self.level(element, snode, old, "merge" if operation == "replace" else operation)
-        where = element.get(INSERT)
         if where is not None:
             self.move(element, snode, parent, where)
 
@@ -438,8 +440,6 @@ class Editor:
 
     def move(self, element: Element, snode: SNode, parent: Node | None, where: str) -> None:
         """The insert attribute of lists and leaf-lists that the user orders (RFC 7950 sections 7.7.9, 7.8.6)."""
-        name = yang.text_of(snode.name)
-        path = self.path(element, snode, parent)
         node = self.instance(element, snode, parent)
         if node is None:
             return
@@ -448,18 +448,8 @@ class Editor:
             for other in yang.siblings(lib.lyd_first_sibling(node))
             if other.schema == snode and other != node
         ]
-        if where not in ("first", "last", "before", "after"):
-            raise _bad(
-                "bad-attribute",
-                f"no place {where!r} to insert; there are first, last, before, after",
-                path,
-                ("bad-attribute", "insert"),
-                ("bad-element", name),
-            )
         if where in ("before", "after"):
-            anchor = self.anchor(element, snode, parent, path)
-            if anchor == node:
-                return
+            anchor = self.anchor(element, snode, parent, self.path(element, snode, parent))
         elif others:
             anchor = others[0] if where == "first" else others[-1]
         else:
@@ -474,6 +464,22 @@ class Editor:
         if parent is None and node == self.tree.first:
             self.tree.insert_first(others[0])
         self.schema.check(call(anchor, node))
+
+    def place(
+        self, element: Element, snode: SNode, parent: Node | None, where: str, old: Node | None
+    ) -> None:
+        """Refuse an insert attribute that says no place, before anything is changed."""
+        path = self.path(element, snode, parent)
+        info = (("bad-attribute", "insert"), ("bad-element", yang.text_of(snode.name)))
+        if where not in ("first", "last", "before", "after"):
+            raise _bad(
+                "bad-attribute",
+                f"no place {where!r} to insert; there are first, last, before, after",
+                path,
+                *info,
+            )
+        if where in ("before", "after") and self.anchor(element, snode, parent, path) == old:
+            raise _bad("bad-attribute", "nothing can be inserted beside itself", path, *info)
 
     def anchor(self, element: Element, snode: SNode, parent: Node | None, path: str) -> Node:
         attribute = KEY if snode.nodetype == yang.LIST else VALUE

@@ -133,11 +133,11 @@ class Edit:
                 steps.remove(name)
             return
         there = name in steps
-        if place in ("before", "after") and anchor not in steps and anchor != name:
+        if place in ("before", "after") and (anchor not in steps or anchor == name):
             raise RefusedError("bad-attribute")
         if not there:
             steps.append(name)
-        if place is None or (place in ("before", "after") and anchor == name):
+        if place is None:
             return
         steps.remove(name)
         at = {"first": 0, "last": len(steps)}.get(place)
