@@ -10,10 +10,11 @@ SUITE ?= all
 VM ?= 1
 KEEP ?=
 SECONDS ?= 60
+SEED ?= 1
 export TREX SLUICE_MIRROR SLUICE_SECURITY_MIRROR
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test lab-test image build release asan lint format where new-feature bench bench-sync fuzz shell clean
+.PHONY: help run stop test lab-test image build release asan lint format where new-feature bench bench-sync bench-mgmt fuzz fuzz-mgmt shell clean
 
 help: ## this list
 	@echo "Sluice. The first two do all the set-up on a fresh machine:"
@@ -66,8 +67,14 @@ bench-sync: ## what a million routes cost from the kernel into the fast path, in
 	@$(ENTER) image/tools/compile release; \
 	$(ENTER) env SLUICE_BUILD=build/release PYTHONPATH=.:build/release/python python3 -m tests.bench.sync $(BENCH)
 
+bench-mgmt: build ## edit, validate and commit 10,000 and 100,000 static routes, into build/bench/mgmt.json
+	@$(ENTER) env PYTHONPATH=build/dev/python:. python3 -m tests.bench.mgmt
+
 fuzz: ## run each fuzz target for SECONDS=60
 	@$(ENTER) image/tools/fuzz "$(SECONDS)"
+
+fuzz-mgmt: build ## 5,000 random edits beside sysrepo's answers; SEED=1
+	@$(ENTER) env PYTHONPATH=build/dev/python:. tests/mgmt/sysrepo 5000 "$(SEED)"
 
 shell: ## a shell inside the tools tree
 	@$(ENTER) bash

@@ -17,6 +17,6 @@ found = {path.parent.relative_to(top / "gate") for path in (top / "gate").rglob(
 setup(
     packages=[".".join(("sluice", *folder.parts)) for folder in sorted(found - NOT_INSTALLED)],
     package_dir={"sluice": "gate"},
-    package_data={"": ["*.yang"]},
+    package_data={"": ["*.yang", "models/*.yang"]},
     options={"build": {"build_base": BUILD}, "egg_info": {"egg_base": "build"}},
 )

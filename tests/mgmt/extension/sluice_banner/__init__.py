@@ -1,0 +1,1 @@
+"""Sample extension of the management plane."""
