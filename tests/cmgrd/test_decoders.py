@@ -98,8 +98,9 @@ class Both:
             assert found.keys() == wanted.keys()
             for key, body in wanted.items():
                 assert found[key] == key + body[len(key) :].rstrip(b"\0")
-        due = {family for family, why in self.core.due.items() if why != "malformed message"}
-        assert due == self.routes.redumps
+        # The first reason stands: where that was a malformed message, the others aren't seen.
+        broken = {family for family, why in self.core.due.items() if why == "malformed message"}
+        assert self.core.due.keys() - broken == self.routes.redumps - broken
 
 
 def recorded(*kinds: int) -> list[tuple[int, int, bytes]]:
