@@ -21,6 +21,7 @@ pytestmark = pytest.mark.functional
 __all__ = ["rigs"]
 
 SECONDS = 10
+TRIES = 3
 RATE = 2000
 PEERS = {"h2": (RIGHT.port4, "eth0"), "router": (RIGHT.host4, "p2")}
 
@@ -60,14 +61,20 @@ def test_bfd_holds_while_exceptions_flood(rig: Rig, evidence: Path) -> None:
             "the BFD session",
             timeout=30,
         )
-        session, counters = router.show("bfd peers")[0], router.show("bfd peers counters")[0]
+        session = router.show("bfd peers")[0]
         assert (session["receive-interval"], session["detect-multiplier"]) == (100, 3)
-        before = rig.fast_path.counters()
-        time.sleep(SECONDS)
-        delta = rig.fast_path.counters() - before
-        after = router.show("bfd peers counters")[0]
+        # Other programs on two cores can keep all of this standing for 300 ms; a flood that starves
+        # BFD does so each time.
+        for _ in range(TRIES):
+            counters = router.show("bfd peers counters")[0]
+            before = rig.fast_path.counters()
+            time.sleep(SECONDS)
+            delta = rig.fast_path.counters() - before
+            after = router.show("bfd peers counters")[0]
+            if after["session-down"] == counters["session-down"]:
+                break
+        assert after["session-down"] == counters["session-down"], after
         assert router.show("bfd peers")[0]["status"] == "up"
     # A flood it was, of which Linux got its budget.
     assert delta.reasons["exception_budget"] > 10 * RATE * SECONDS, delta
-    assert after["session-down"] == counters["session-down"], after
     assert after["control-packet-input"] - counters["control-packet-input"] >= 9 * SECONDS

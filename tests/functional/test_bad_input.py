@@ -183,18 +183,24 @@ def test_a_cpu_that_is_not_there_is_refused(place: Place) -> None:
 
 
 @pytest.fixture
-def other_version(place: Place) -> Iterator[Path]:
-    """The configuration file of an fpmd whose table `iface` has another layout."""
+def left_behind(place: Place) -> Iterator[Path]:
+    """The configuration file of an fpmd that was killed."""
     fpmd = Daemon("fpmd", place.settings(), namespace=place.namespace, log=place.work / "fpmd.log")
     fpmd.start()
     path = Path(f"/dev/shm/sluice.{place.instance}")
     try:
         wait_for(lambda: path.exists() or not fpmd.alive, "fpmd's file", timeout=20, interval=0.05)
         fpmd.kill()
-        set_table_version(path, b"iface", 99)
         yield path
     finally:
         fpmd.stop()
+
+
+@pytest.fixture
+def other_version(left_behind: Path) -> Path:
+    """Its table `iface` has another layout."""
+    set_table_version(left_behind, b"iface", 99)
+    return left_behind
 
 
 def set_table_version(path: Path, table: bytes, version: int) -> None:
@@ -239,8 +245,8 @@ def test_an_instance_that_is_not_there_is_named(place: Place) -> None:
 @pytest.mark.parametrize(
     "word", ["192.0.2.300", "192.0.2.0/33", "2001:db8::/129", "x", "1.2.3.4/-1"]
 )
-def test_a_prefix_that_is_none_is_named(place: Place, other_version: Path, word: str) -> None:
-    set_table_version(other_version, b"iface", 1)
+@pytest.mark.usefixtures("left_behind")
+def test_a_prefix_that_is_none_is_named(place: Place, word: str) -> None:
     place.refused(
         "fp-cli", ["--instance", place.instance, "routes", "--", word], error=re.escape(f"'{word}'")
     )
