@@ -75,6 +75,7 @@ def test_bfd_holds_while_exceptions_flood(rig: Rig, evidence: Path) -> None:
                 break
         assert after["session-down"] == counters["session-down"], after
         assert router.show("bfd peers")[0]["status"] == "up"
+    rig.rte.stop()  # and with it the flood
     # A flood it was, of which Linux got its budget.
     assert delta.reasons["exception_budget"] > 10 * RATE * SECONDS, delta
     assert after["control-packet-input"] - counters["control-packet-input"] >= 9 * SECONDS
