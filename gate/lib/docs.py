@@ -33,6 +33,7 @@ SECTIONS = {
     "fpmd": 8,
     "cmgrd": 8,
     "hitflagsd": 8,
+    "fp-stats": 1,
 }
 OPTION = re.compile(r"^  (?:-(\w), )?--([\w-]+)(?:=(\w+))?\s{2,}(\S.*)$")
 TAIL = """.SH EXIT STATUS

@@ -31,6 +31,7 @@ PAGES = {
     "fp-sync": 1,
     "cmgrd": 8,
     "hitflagsd": 8,
+    "fp-stats": 1,
     "fp-rte": 8,
     "fpmd": 8,
 }
