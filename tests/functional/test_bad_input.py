@@ -240,7 +240,7 @@ def test_an_instance_that_is_not_there_is_named(place: Place) -> None:
     "word", ["192.0.2.300", "192.0.2.0/33", "2001:db8::/129", "x", "1.2.3.4/-1"]
 )
 def test_a_prefix_that_is_none_is_named(place: Place, other_version: Path, word: str) -> None:
-    set_table_version(other_version, b"iface", 1)
+    set_table_version(other_version, b"iface", 2)
     place.refused(
         "fp-cli", ["--instance", place.instance, "routes", "--", word], error=re.escape(f"'{word}'")
     )
