@@ -131,6 +131,13 @@ class PathMtu:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespace:
+    """The network namespace, by SO_NETNS_COOKIE of its sockets (0: not known)."""
+
+    cookie: int
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """NFT_MSG_NEWCHAIN. `family`: NFPROTO_*; `hook`: of the netfilter core, -1 if none leads to the chain; `accepts`:
     packets that no rule decides about pass.
@@ -190,6 +197,7 @@ Object = (
     | Rule
     | Multipath
     | PathMtu
+    | Namespace
     | Chain
     | ChainRule
     | Policy

@@ -22,7 +22,7 @@ from sluice.cmgrd.wire import NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM
 log = logging.getLogger("cmgrd")
 
 SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
-SO_RCVBUFFORCE = 33
+SO_RCVBUFFORCE, SO_NETNS_COOKIE = 33, 71
 MIB = 1 << 20
 RECEIVE = 1 << 16
 
@@ -188,6 +188,16 @@ def setting(path: str) -> int:
         return 0
 
 
+def namespace() -> int:
+    """The cookie of the network namespace that this thread is in; 0 before Linux 5.14."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as opened:
+        try:
+            cookie = opened.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+        except OSError:
+            return 0
+    return int.from_bytes(cookie, "little")
+
+
 async def dump(
     family: Family,
     feed: Callable[[int, int, int, bytes, int, int], None],
@@ -247,4 +257,6 @@ async def dump(
         )
         feed(wire.SETTINGS, 1, 0, data, 0, len(data))
         feed(wire.SETTINGS, 2, 0, bytes((setting("ipv4/ip_forward_use_pmtu"),)), 0, 1)
+        data = wire.NAMESPACE.pack(namespace())
+        feed(wire.SETTINGS, 3, 0, data, 0, len(data))
     return complete

@@ -24,6 +24,7 @@ from sluice.cmgrd.kernel import (
     Link,
     Message,
     Multipath,
+    Namespace,
     Netconf,
     NextHopObject,
     Object,
@@ -334,7 +335,7 @@ def policy(data: bytes, at: int, end: int) -> Object:
     )
 
 
-# Not Netlink: settings that netlink.py reads from /proc/sys with the rules, a message each.
+# Not Netlink: what netlink.py reads from /proc with the rules, a message each.
 SETTINGS = 255
 MULTIPATH = struct.Struct("=BBB")
 
@@ -350,6 +351,15 @@ def forward_settings(data: bytes, at: int, end: int) -> Object:
     if end - at != 1:
         raise MalformedError(f"{end - at} bytes, it takes 1")
     return PathMtu(bool(data[at]))
+
+
+NAMESPACE = struct.Struct("=Q")
+
+
+def namespace(data: bytes, at: int, end: int) -> Object:
+    if end - at != NAMESPACE.size:
+        raise MalformedError(f"{end - at} bytes, it takes {NAMESPACE.size}")
+    return Namespace(*NAMESPACE.unpack_from(data, at))
 
 
 class IgnoredError(Exception):
@@ -384,6 +394,7 @@ TYPES: dict[tuple[int, int], Type] = {
     (NETLINK_ROUTE, 33): ("RTM_DELRULE", Family.RULE, DELETED, rule),
     (SETTINGS, 1): ("fib_multipath settings", Family.RULE, NEW, multipath_settings),
     (SETTINGS, 2): ("ip_forward_use_pmtu", Family.RULE, NEW, forward_settings),
+    (SETTINGS, 3): ("network namespace", Family.RULE, NEW, namespace),
     (NETLINK_ROUTE, 36): ("RTM_NEWQDISC", Family.QDISC, NEW, qdisc),
     (NETLINK_ROUTE, 37): ("RTM_DELQDISC", Family.QDISC, DELETED, qdisc),
     (NETLINK_ROUTE, 80): ("RTM_NEWNETCONF", Family.NETCONF, NEW, netconf),

@@ -252,7 +252,7 @@ void fp_port_flush(struct fp_worker *w, uint16_t port)
 		/* Not by fp_drop: these aren't drops of whoever is handling a burst just now. */
 		w->reasons[DROP_TX_FULL] += n - sent;
 		if (fp_hooks.tx_full)
-			fp_hooks.tx_full(w, port, n - sent);
+			fp_hooks.tx_full(w, port, q->pkts + sent, n - sent);
 		rte_pktmbuf_free_bulk(q->pkts + sent, n - sent);
 	}
 }

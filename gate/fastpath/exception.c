@@ -183,6 +183,8 @@ static unsigned show_captures(void)
 		taken = capture_send(&rte.capture, pkts[from]->hash.usr, pkts + from,
 				     ifindex + from, to - from);
 		row->captured += taken;
+		if (pkts[from]->hash.usr)
+			row->captured_sent += taken;
 		own.row->capture_missed += to - from - taken;
 	}
 	if (n)
@@ -190,13 +192,16 @@ static unsigned show_captures(void)
 	return n;
 }
 
-static bool write_packet(int fd, const struct rte_mbuf *m)
+/* 0, or -errno; all but -EAGAIN are counted as dropped by the TAP. */
+static int write_packet(int fd, const struct rte_mbuf *m)
 {
 	struct virtio_net_hdr header = {};
 	struct iovec iov[1 + SEGMENTS_MAX] = {{&header, sizeof(header)}};
 	unsigned n = packet_pieces(m, iov + 1, SEGMENTS_MAX);
 
-	return n <= SEGMENTS_MAX && writev(fd, iov, (int)n + 1) >= 0;
+	if (n > SEGMENTS_MAX)
+		return -EAGAIN;
+	return writev(fd, iov, (int)n + 1) >= 0 ? 0 : -errno;
 }
 
 /* How many of @pkts vhost takes. Its ring may hold others that are in front of the control plane's: these wait a little. */
@@ -213,8 +218,13 @@ static uint16_t write_vhost(const struct rte_port *p, enum fp_class class, struc
 	return taken;
 }
 
-static void drop(struct rte_mbuf *m, enum fp_class class)
+/* @counted: the TAP has counted it as dropped. */
+static void drop(struct port_state_row *row, struct rte_mbuf *m, enum fp_class class, bool counted)
 {
+	if (!counted) {
+		row->to_linux_lost++;
+		row->to_linux_lost_bytes += m->pkt_len;
+	}
 	own.classes->count[class][DROP_TAP_FULL]++;
 	fp_drop(&own, m, DROP_TAP_FULL);
 }
@@ -238,15 +248,17 @@ static unsigned to_linux(void)
 		for (uint16_t i = 0; i < taken; i++)
 			p->row->to_linux_bytes += sizes[i];
 		for (uint16_t i = taken; i < n; i++)
-			drop(pkts[i], class);
+			drop(p->row, pkts[i], class, false);
 	} else {
 		for (uint16_t i = 0; i < n; i++) {
-			if (write_packet(p->tap.fd, pkts[i])) {
+			int rc = write_packet(p->tap.fd, pkts[i]);
+
+			if (!rc) {
 				p->row->to_linux_bytes += pkts[i]->pkt_len;
 				taken++;
 				rte_pktmbuf_free(pkts[i]);
 			} else {
-				drop(pkts[i], class);
+				drop(p->row, pkts[i], class, rc != -EAGAIN);
 			}
 		}
 	}
@@ -255,8 +267,8 @@ static unsigned to_linux(void)
 	return n;
 }
 
-/* One packet of the TAP into a new buffer: 1; 0: none waits, or no memory; -1: it can't be sent. */
-static int read_packet(int fd, struct rte_mbuf **ret)
+/* One packet of the TAP into a new buffer: 1; 0: none waits, or no memory; -1: it can't be sent, of *@ret_lost bytes. */
+static int read_packet(int fd, struct rte_mbuf **ret, size_t *ret_lost)
 {
 	static uint8_t overflow[65536];
 	struct virtio_net_hdr header;
@@ -277,6 +289,7 @@ static int read_packet(int fd, struct rte_mbuf **ret)
 	n -= (ssize_t)sizeof(header);
 	if ((size_t)n > iov[1].iov_len || !vnet_finish(&header, iov[1].iov_base, (size_t)n)) {
 		rte_pktmbuf_free(m);
+		*ret_lost = (size_t)n;
 		return -1;
 	}
 	m->data_len = (uint16_t)n;
@@ -290,14 +303,18 @@ static uint16_t read_queue(struct rte_port *p, struct rte_mbuf **pkts)
 	uint16_t n = 0;
 
 	for (unsigned i = 0; i < BATCH; i++) {
-		int rc = read_packet(p->tap.fd, &pkts[n]);
+		size_t lost;
+		int rc = read_packet(p->tap.fd, &pkts[n], &lost);
 
 		if (!rc)
 			break;
-		if (rc > 0)
+		if (rc > 0) {
 			n++;
-		else
-			p->row->tap_drops++;
+			continue;
+		}
+		p->row->tap_drops++;
+		p->row->from_linux_lost++;
+		p->row->from_linux_lost_bytes += lost;
 	}
 	return n;
 }

@@ -117,8 +117,8 @@ struct fp_hooks {
 	fp_output_fn *if_output;
 	/* Frames for an Ethernet interface: fp_ether_output. */
 	fp_iface_fn *ether_output;
-	/* No plugin's: port @port didn't take @n packets. May be NULL. */
-	void (*tx_full)(struct fp_worker *w, uint16_t port, uint16_t n);
+	/* No plugin's: port @port didn't take these packets, which stay the caller's. May be NULL. */
+	void (*tx_full)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
 	/* No plugin's: packets of @iface that went on later (fp_resume) have ended: so many handed to Linux, so many dropped. */
 	void (*resumed)(struct fp_worker *w, uint32_t iface, uint64_t exceptions,
 			uint64_t exception_bytes, uint64_t drops);

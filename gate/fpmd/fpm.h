@@ -22,6 +22,10 @@ struct fpm {
 	 * counters in the stats file, which go by that index, stay with it. Nothing in it is to be trusted beyond that. */
 	const struct shm *old;
 
+	/* The stats file as it is now, whether fp-rte runs or not (a killed one's counters go on with the next), or NULL: there's
+	 * none. Valid until the next call. NULL: there will never be one. */
+	const struct shm *(*stats)(struct fpm *fpm);
+
 	bool published; /* readers may have config mapped: what is unlinked is reused only after a quiescent point */
 	bool freed; /* rows came back (fpm_rows_put): what was refused for lack of room may be tried again */
 

@@ -60,6 +60,21 @@ static bool look(struct fpm *fpm)
 	return !rc;
 }
 
+/* fpm->stats. A mapping of its own: look drops its one when fp-rte dies. */
+static const struct shm *counters(struct fpm *fpm)
+{
+	struct shm_table_desc tables[SHM_MAX_TABLES];
+	struct publish *p = fpm->look_arg;
+	unsigned n = feature_stats_tables(tables, NULL);
+
+	if (p->counters.header && shm_replaced(&p->counters, p->paths->stats_shm))
+		shm_detach(&p->counters);
+	if (!p->counters.header &&
+	    shm_attach(&p->counters, p->paths->stats_shm, false, tables, n, NULL))
+		return NULL;
+	return &p->counters;
+}
+
 /* A living fp-rte sized its tables by the settings it read; ours must be the same. */
 static int check_stats(const struct publish *p, const struct settings *settings, struct err *err)
 {
@@ -110,7 +125,7 @@ int publish_init(struct publish *p, const struct paths *paths, struct fpm *fpm,
 	int rc;
 
 	*p = (struct publish){.paths = paths, .fpm = fpm};
-	*fpm = (struct fpm){.settings = settings, .look = look, .look_arg = p};
+	*fpm = (struct fpm){.settings = settings, .look = look, .look_arg = p, .stats = counters};
 	snprintf(p->new_path, sizeof(p->new_path), "%s.new", paths->config_shm);
 	rc = survey(p, settings, err);
 	if (rc)
@@ -167,6 +182,7 @@ void publish_fini(struct publish *p)
 		unlink(p->new_path);
 	fpm_defer_drop(p->fpm);
 	detach_stats(p);
+	shm_detach(&p->counters);
 	shm_detach(&p->old);
 	shm_detach(&p->fpm->config);
 }

@@ -14,11 +14,12 @@ struct publish {
 	struct fpm *fpm;
 	const struct dispatch *dispatch; /* set by the caller when there is one */
 	char new_path[PATH_LEN + 8];
-	struct shm old;	  /* header NULL: none */
-	struct shm stats; /* likewise */
-	bool replaces;	  /* there was an old file when we started */
-	bool stats_bad;	  /* logged that it can't be attached */
-	bool failed;	  /* logged that it can't be published */
+	struct shm old;	     /* header NULL: none */
+	struct shm stats;    /* likewise */
+	struct shm counters; /* likewise: the stats file, whether fp-rte lives or not */
+	bool replaces;	     /* there was an old file when we started */
+	bool stats_bad;	     /* logged that it can't be attached */
+	bool failed;	     /* logged that it can't be published */
 };
 
 /* Makes the new file and fills @fpm. Fails, too, with -EPROTO when a living fp-rte works with another layout or other

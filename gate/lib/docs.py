@@ -23,8 +23,18 @@ PARSERS = {
     "fp-cpu-usage": "sluice.cli.cpu_usage",
     "fp-sync": "sluice.cmgrd.fp_sync",
     "cmgrd": "sluice.cmgrd.app",
+    "hitflagsd": "sluice.hitflags.app",
 }
-SECTIONS = {"fp-cli": 1, "fp-cpu-usage": 1, "fp-sync": 1, "fp-rte": 8, "fpmd": 8, "cmgrd": 8}
+SECTIONS = {
+    "fp-cli": 1,
+    "fp-cpu-usage": 1,
+    "fp-sync": 1,
+    "fp-rte": 8,
+    "fpmd": 8,
+    "cmgrd": 8,
+    "hitflagsd": 8,
+    "fp-stats": 1,
+}
 OPTION = re.compile(r"^  (?:-(\w), )?--([\w-]+)(?:=(\w+))?\s{2,}(\S.*)$")
 TAIL = """.SH EXIT STATUS
 0, or 1 with an error and a hint on standard error.

@@ -13,6 +13,7 @@ import pytest
 from sluice.cli import cpu_usage
 from sluice.cli import main as cli
 from sluice.cmgrd import app, fp_sync
+from sluice.hitflags import app as hitflags
 
 from tests.lib import product
 
@@ -22,8 +23,18 @@ PARSERS = {
     "fp-cpu-usage": cpu_usage.parser,
     "fp-sync": fp_sync.parser,
     "cmgrd": app.parser,
+    "hitflagsd": hitflags.parser,
 }
-PAGES = {"fp-cli": 1, "fp-cpu-usage": 1, "fp-sync": 1, "cmgrd": 8, "fp-rte": 8, "fpmd": 8}
+PAGES = {
+    "fp-cli": 1,
+    "fp-cpu-usage": 1,
+    "fp-sync": 1,
+    "cmgrd": 8,
+    "hitflagsd": 8,
+    "fp-stats": 1,
+    "fp-rte": 8,
+    "fpmd": 8,
+}
 MAINS = {"fp-rte": "gate/fastpath/main.c", "fpmd": "gate/fpmd/main.c"}
 
 

@@ -14,6 +14,7 @@ IN_VM = os.environ.get("SLUICE_VM") == "1"
 # The Python programs and the modules they start from.
 PYTHON_PROGRAMS = {
     "cmgrd": "sluice.cmgrd",
+    "hitflagsd": "sluice.hitflags",
     "fp-cli": "sluice.cli.main",
     "fp-cpu-usage": "sluice.cli.cpu_usage",
     "fp-sync": "sluice.cmgrd.fp_sync",

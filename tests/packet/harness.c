@@ -562,6 +562,13 @@ static void start_eal(void)
 		die("no memory for packets");
 }
 
+static const struct shm *the_stats;
+
+static const struct shm *fpm_stats(struct fpm *f)
+{
+	return the_stats;
+}
+
 static void start_tables(const char *dir, struct settings *settings, struct shm *stats)
 {
 	struct shm_table_desc tables[SHM_MAX_TABLES];
@@ -579,6 +586,8 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 		die(err.text);
 	fpm.settings = settings;
 	fpm.published = true;
+	the_stats = stats;
+	fpm.stats = fpm_stats;
 	fpm.workers = shm_rows(stats, "worker");
 	if (dispatch_init(&dispatch, &fpm, fpm_parts, n_features, &err))
 		die(err.text);
@@ -587,6 +596,7 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 	if (fp_init(&err) || plugins_start(&err) || fp_attach(&fpm.config, stats, &err))
 		die(err.text);
 	fp_worker_init(&worker, 0, stats);
+	worker.row->state = WORKER_ON;
 	quiesce_online(worker.row);
 	fp_edges = (struct fp_edges){.port_tx = port_tx,
 				     .to_linux = to_linux,

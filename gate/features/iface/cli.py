@@ -15,6 +15,7 @@ the Ethernet header.
 import argparse
 from collections.abc import Iterator
 
+from _sluice import lib
 from sluice.cli.command import Command, Row
 from sluice.cli.text import mac_text, text
 from sluice.cli.view import Struct, View
@@ -78,13 +79,19 @@ def stats(view: View, arguments: argparse.Namespace) -> list[Row]:
     """What the fast path carried, per interface; those that never carried a packet only if they're
     ports.
     """
-    capacity = view.config.capacity("iface")
+    capacity = view.stats.capacity("iface_stats") // lib.WORKERS_MAX
+    bases = view.config.rows("iface_base", "struct iface_base_row")
+    created = view.stats.header.created
     counters = view.stats.rows("iface_stats", "struct iface_stats_row")
     workers = view.workers()
     found: list[Row] = []
     for number, row in links(view):
         rows = [(worker, counters[worker.number * capacity + number]) for worker in workers]
-        sums: Row = {key: sum(getattr(one, key) for _, one in rows) for key in COUNTERS}
+        base = bases[number].base if bases[number].created == created else None
+        sums: Row = {
+            key: sum(getattr(one, key) for _, one in rows) - (getattr(base, key) if base else 0)
+            for key in COUNTERS
+        }
         if row.type != IFACE_PORT and not any(sums.values()) and not arguments.all:
             continue
         found.append(

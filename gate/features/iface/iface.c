@@ -2,6 +2,7 @@
 #include "features/iface/iface.h"
 
 #include "features/feature.h"
+#include "features/vrf/fpc_vrf.h"
 #include "fpc/fpc.h"
 #include "lib/settings.h"
 #include "shm/quiesce.h"
@@ -19,10 +20,12 @@ static uint32_t stats_capacity(const struct settings *s)
 static const struct feature_table config_tables[] = {
 	{{"iface", 2, sizeof(struct iface_row), 0}, capacity},
 	{{"iface_kind", 1, sizeof(struct iface_kind_row), 0}, capacity},
+	{{"iface_base", 1, sizeof(struct iface_base_row), 0}, capacity},
+	{{"iface_retired", 1, sizeof(struct iface_retired_row), FPC_VRF_MAX}},
 };
 
 static const struct feature_table stats_tables[] = {
-	{{"iface_stats", 1, sizeof(struct iface_stats_row), 0}, stats_capacity},
+	{{"iface_stats", 2, sizeof(struct iface_stats_row), 0}, stats_capacity},
 };
 
 const struct feature iface_feature = {
@@ -33,7 +36,7 @@ const struct feature iface_feature = {
 	.known_flags = FPC_IFACE_FLAGS,
 	.owner = FPC_ROLE_SYNC,
 	.config_tables = config_tables,
-	.n_config_tables = 2,
+	.n_config_tables = 4,
 	.stats_tables = stats_tables,
 	.n_stats_tables = 1,
 };

@@ -7,7 +7,9 @@
 
 #include "features/iface/fpc_iface.h"
 
+struct err;
 struct fp_worker;
+struct fpm;
 struct rte_mbuf;
 
 enum iface_type {
@@ -45,23 +47,63 @@ struct iface_kind_row {
 	char kind[16]; /* as in struct fpc_iface */
 };
 
-/* Row of the stats table "iface_stats"; row index: worker * FP_MAX_INTERFACES's capacity + iface row. What the fast path
- * carried, without what it handed to Linux or took from it: Linux counts that. */
+/* What Linux would have counted of IPv4 or IPv6 packets that never reached it (RFC 4293; names as in /proc/net/snmp6). Bytes
+ * are from the IP header on. */
+struct ip_counters {
+	/* InOctets: of packets received here, and forwarded or dropped; with what stands behind the packet in its frame */
+	uint64_t in_bytes;
+	/* InNoECTPkts, InECT1Pkts, InECT0Pkts, InCEPkts: these packets by their ECN bits; together InReceives */
+	uint64_t in_ecn[4];
+	uint64_t out_forwarded; /* OutForwDatagrams: forwarded, to be sent here */
+	uint64_t out_packets;	/* OutTransmits: sent here, fragments one by one */
+	uint64_t out_bytes;	/* OutOctets: of these */
+	uint64_t frag_oks, frag_fails, frag_creates;
+};
+static_assert(sizeof(struct ip_counters) == 88);
+
+/* Row of the stats table "iface_stats"; row index: worker * capacity / WORKERS_MAX + iface row. What the fast path carried,
+ * without what it handed to Linux or took from it: Linux counts that. A row is never cleared, it has had other interfaces
+ * before: see struct iface_base_row. */
 struct iface_stats_row {
 	/* Forwarded or dropped by the fast path; bytes with the Ethernet header */
 	uint64_t rx_packets, rx_bytes;
 	uint64_t tx_packets, tx_bytes; /* sent */
 	uint64_t rx_dropped,
-		tx_dropped;  /* those of tx are in tx_packets too: the port didn't take them */
-	uint64_t exceptions; /* received here and handed to Linux */
-	uint64_t pad;
+		tx_dropped;	/* those of tx are in tx_packets too: the port didn't take them */
+	uint64_t exceptions;	/* received here and handed to Linux */
+	uint64_t rx_other_host; /* of rx_dropped: their destination is another host */
+	struct ip_counters ip4, ip6;
+	uint64_t tx_dropped_bytes; /* of tx_dropped */
+	uint64_t
+		rx_ip_dropped; /* of rx_dropped: in the IP layer, where Linux drops them too (blackhole routes) */
 };
-static_assert(sizeof(struct iface_stats_row) == 64);
+static_assert(sizeof(struct iface_stats_row) == 256);
+
+/* Row of the config table "iface_base"; row index: as in "iface". Where the counters of the interface that has the row now
+ * began: its own are what all workers' rows of "iface_stats" add up to, less these. Outlives the interface, until another one
+ * gets the row. */
+struct iface_base_row {
+	uint64_t
+		created; /* of the stats file that it's about (shm_header); with another file the base is zero */
+	uint32_t vrf, ifindex; /* whose counters they are; ifindex 0: nobody's yet */
+	struct iface_stats_row base;
+};
+static_assert(sizeof(struct iface_base_row) == 272);
+
+/* Row of the config table "iface_retired"; row index: VRF. What was counted for interfaces of that VRF whose rows went to
+ * others, so that sums over a VRF never go backwards. */
+struct iface_retired_row {
+	_Atomic uint32_t
+		seq; /* of row 0, for all rows and "iface_base" too: odd while they are changed */
+	uint32_t pad[15];
+	struct iface_stats_row sum;
+};
+static_assert(sizeof(struct iface_retired_row) == 320);
 
 /* fp-rte: the attached tables. */
 extern const struct iface_row *iface_rows;
 extern struct iface_stats_row *iface_stats_rows;
-extern uint32_t iface_capacity;
+extern uint32_t iface_capacity; /* rows of one worker */
 
 /* This worker's counters of an interface. */
 static inline struct iface_stats_row *iface_stats(unsigned worker, uint32_t iface)
@@ -84,5 +126,9 @@ const struct iface_row *iface_get(uint32_t row);
 /* fpmd: a stage (enum fp_stage) has work, or none any more, for packets of the interface in @row: those that come in there, in the
  * legs OUT and TX those that leave there. A link that's gone and comes back has none. */
 void iface_enable_stage(uint32_t row, unsigned stage, bool on);
+/* fpmd, iface_base.c: once per config file; and when row @row got an interface, which keeps its counters (@same: it had them
+ * under a former fpmd) or begins at 0. */
+int iface_base_init(struct fpm *fpm, struct err *err);
+void iface_base_begin(struct fpm *fpm, uint32_t row, uint32_t vrf, uint32_t ifindex, bool same);
 /* fpmd: the port behind the link @ifindex came or went; the link needn't be known. */
 void iface_port_changed(uint32_t vrf, uint32_t ifindex);

@@ -146,7 +146,7 @@ static int init(struct fpm *fpm, struct err *err)
 	buckets = calloc(bucket_mask + 1, sizeof(*buckets));
 	if (!shadows || !buckets || remember_old(fpm, capacity))
 		return err_set(err, ENOMEM, "no memory for %u interfaces", capacity);
-	return 0;
+	return iface_base_init(fpm, err);
 }
 
 /* Ties the row to the port behind its link, or unties it. */
@@ -226,16 +226,23 @@ static int check(const struct fpc_iface *msg, struct err *err)
 }
 
 /* A row, new or a shell's, in the hash. */
-static uint32_t get_row(const struct fpm *fpm, const struct fpc_iface *msg)
+static uint32_t get_row(struct fpm *fpm, const struct fpc_iface *msg)
 {
 	uint32_t row = find(msg->vrf, msg->ifindex);
 	uint32_t *at = bucket(msg->vrf, msg->ifindex);
+	uint32_t before;
 
-	if (row)
+	if (row) {
+		/* A link that came back is another one. */
+		if (!shadows[row].live)
+			iface_base_begin(fpm, row, msg->vrf, msg->ifindex, false);
 		return row;
-	row = fpm_rows_get_at(&table, old_row(fpm, msg->vrf, msg->ifindex));
+	}
+	before = old_row(fpm, msg->vrf, msg->ifindex);
+	row = fpm_rows_get_at(&table, before);
 	if (!row)
 		return 0;
+	iface_base_begin(fpm, row, msg->vrf, msg->ifindex, row == before);
 	shadows[row] = (struct shadow){
 		.vrf = msg->vrf,
 		.ifindex = msg->ifindex,

@@ -45,8 +45,8 @@ static enum reason refusal(uint32_t iface, uint32_t flags)
 }
 
 /* A packet that isn't for a protocol of this host. */
-static __rte_noinline void other(struct fp_worker *w, struct rte_mbuf *m, uint64_t mac,
-				 enum origin origin)
+static __rte_noinline void other(struct fp_worker *w, uint32_t iface, struct rte_mbuf *m,
+				 uint64_t mac, enum origin origin)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	uint64_t first;
@@ -62,10 +62,11 @@ static __rte_noinline void other(struct fp_worker *w, struct rte_mbuf *m, uint64
 	memcpy(&first, eth, sizeof(first));
 	if (rte_is_multicast_ether_addr(&eth->dst_addr))
 		exception(w, m, origin, EXCEPTION_MULTICAST);
-	else if ((first & MAC_BITS) != mac)
+	else if ((first & MAC_BITS) != mac) {
+		iface_stats(w->id, iface)->rx_other_host++;
 		fp_drop(w, m, DROP_OTHER_HOST);
-	else if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_VLAN) ||
-		 eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ))
+	} else if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_VLAN) ||
+		   eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_QINQ))
 		exception(w, m, origin, EXCEPTION_IFACE_VLAN);
 	else
 		exception(w, m, origin, EXCEPTION_ETHERTYPE);
@@ -87,14 +88,14 @@ static __rte_always_inline void sort(struct fp_worker *w, uint32_t iface, uint64
 		uint8_t index;
 
 		if (unlikely(m->data_len < RTE_ETHER_HDR_LEN)) {
-			other(w, m, mac, origin);
+			other(w, iface, m, mac, origin);
 			continue;
 		}
 		memcpy(&first, at, sizeof(first));
 		memcpy(&type, at + 12, sizeof(type));
 		index = fp_ethertype_index[type];
 		if (unlikely((first & MAC_BITS) != mac || !index)) {
-			other(w, m, mac, origin);
+			other(w, iface, m, mac, origin);
 			continue;
 		}
 		m->data_off += RTE_ETHER_HDR_LEN;
@@ -343,8 +344,7 @@ static void output(struct fp_worker *w, uint32_t iface, uint16_t ethertype, stru
 		}
 		ether_put(m, &l2, ethertype);
 		neigh_hit(pkts[i].neigh, w->now);
-		tally.packets++;
-		tally.bytes += m->pkt_len;
+		tx_tally_add(w, &tally, iface, m->pkt_len);
 		ready[n_ready++] = m;
 	}
 	tx_tally_end(w, &tally);
@@ -359,9 +359,13 @@ static void if_output(struct fp_worker *w, uint32_t iface, uint16_t ethertype, s
 }
 
 /* The port didn't take them; they stand in tx_packets as well. */
-static void tx_full(struct fp_worker *w, uint16_t port, uint16_t n)
+static void tx_full(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n)
 {
-	iface_stats(w->id, port_rows[port].iface)->tx_dropped += n;
+	struct iface_stats_row *s = iface_stats(w->id, port_rows[port].iface);
+
+	s->tx_dropped += n;
+	for (uint16_t i = 0; i < n; i++)
+		s->tx_dropped_bytes += pkts[i]->pkt_len;
 }
 
 /* They were counted as carried when they were put aside. */
@@ -420,7 +424,8 @@ static int attach(const struct shm *config, const struct shm *stats, struct err 
 			       room);
 	iface_rows = shm_rows(config, "iface");
 	iface_stats_rows = shm_rows(stats, "iface_stats");
-	iface_capacity = rows;
+	/* Not the config file's: rows stay where they are when fpmd comes with fewer. */
+	iface_capacity = room;
 	return 0;
 }
 

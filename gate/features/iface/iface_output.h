@@ -2,6 +2,8 @@
 /* The last step of a packet on its way out of an Ethernet port, inline for those who send bursts. */
 #pragma once
 
+#include <sys/socket.h>
+
 #include <rte_ether.h>
 
 #include "fastpath/fp.h"
@@ -71,26 +73,50 @@ static inline bool iface_decapsulate(struct rte_mbuf *m, uint16_t len)
 /* Packets sent on one interface after another, added to its counters when it changes and at the end. */
 struct tx_tally {
 	uint32_t iface;
-	uint32_t packets;
-	uint64_t bytes;
+	/* Where in struct iface_stats_row the counters of forwarded packets' protocol are (IP_COUNTERS); 0: not counted */
+	uint32_t ip;
+	uint64_t sum; /* packets in the upper 16 bits, bytes in the others */
+	uint64_t all; /* the same of those that were added already */
 };
 
-static inline void tx_tally_end(const struct fp_worker *w, const struct tx_tally *t)
-{
-	struct iface_stats_row *s = iface_stats(w->id, t->iface);
+#define TALLY_PACKETS(sum) ((sum) >> 48)
+#define TALLY_BYTES(sum)   ((sum) & 0xffffffffffffULL)
 
-	s->tx_packets += t->packets;
-	s->tx_bytes += t->bytes;
+#define IP_COUNTERS(family)                                                                        \
+	((family) == AF_INET ? offsetof(struct iface_stats_row, ip4)                               \
+			     : offsetof(struct iface_stats_row, ip6))
+
+static inline struct ip_counters *ip_counters(struct iface_stats_row *row, uint32_t ip)
+{
+	return (struct ip_counters *)(void *)((char *)row + ip);
 }
 
+static inline void tx_tally_end(const struct fp_worker *w, struct tx_tally *t)
+{
+	struct iface_stats_row *s = iface_stats(w->id, t->iface);
+	uint64_t packets = TALLY_PACKETS(t->sum), bytes = TALLY_BYTES(t->sum);
+
+	s->tx_packets += packets;
+	s->tx_bytes += bytes;
+	if (t->ip) {
+		struct ip_counters *c = ip_counters(s, t->ip);
+
+		c->out_forwarded += packets;
+		c->out_packets += packets;
+		c->out_bytes += bytes - packets * RTE_ETHER_HDR_LEN;
+	}
+	t->all += t->sum;
+	t->sum = 0;
+}
+
+/* At most 64 Ki packets until the end. */
 static inline void tx_tally_add(const struct fp_worker *w, struct tx_tally *t, uint32_t iface,
 				uint32_t bytes)
 {
 	if (iface != t->iface) {
-		if (t->packets)
+		if (t->sum)
 			tx_tally_end(w, t);
-		*t = (struct tx_tally){.iface = iface};
+		t->iface = iface;
 	}
-	t->packets++;
-	t->bytes += bytes;
+	t->sum += 1ULL << 48 | bytes;
 }

@@ -150,13 +150,14 @@ static const struct forward_family family = {
 	.send = fp_ip_inetif_send,
 };
 
-/* Headers that are all right go to @ret, with their destinations; how many. */
+/* Headers that are all right go to @ret, with their destinations; how many. *@ret_ecn: whether some have ECN bits. */
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
-			     struct fp_packet *ret, uint32_t *ret_dst)
+			     struct fp_packet *ret, uint32_t *ret_dst, bool *ret_ecn)
 {
 	const struct vrf_row *vrf_row_ = &vrf_rows[vrf];
 	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
 	uint16_t kept = 0;
+	uint64_t seen = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
@@ -168,6 +169,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 			continue;
 		}
 		h = load_header(m);
+		seen |= h.a;
 		len = total_length(&h);
 		src = source(&h);
 		dst = destination(&h);
@@ -186,6 +188,7 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 		ret[kept].len = len;
 		ret_dst[kept++] = dst;
 	}
+	*ret_ecn = seen & 0x300;
 	return kept;
 }
 
@@ -314,7 +317,7 @@ static void route(struct fp_worker *w, struct fp_burst *b)
 	for (uint16_t i = 0; i < b->n; i++)
 		if (chosen[i])
 			b->pkts[i].nexthop = chosen[i];
-	forward_burst(w, b->iface, b->pkts, b->n, &family);
+	forward_burst(w, b->iface, b->pkts, b->n, true, &family);
 }
 
 static uint64_t stages_in(uint32_t iface, uint32_t vrf)
@@ -361,13 +364,14 @@ static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts
 	uint32_t dst[FP_BURST];
 	uint32_t vrf = iface_rows[iface].vrf;
 	enum reason reason = closed(iface);
+	bool ecn;
 
 	if (unlikely(reason != N_REASONS)) {
 		for (uint16_t i = 0; i < n; i++)
 			fp_exception(w, pkts[i], reason);
 		return;
 	}
-	n = check(w, vrf, pkts, n, forward, dst);
+	n = check(w, vrf, pkts, n, forward, dst, &ecn);
 	if (unlikely(stages_in(iface, vrf))) {
 		if (n)
 			input_stages(w, iface, forward, n);
@@ -376,7 +380,7 @@ static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts
 	if (iface_rows[iface].flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE))
 		n = reverse_path(w, iface, forward, dst, n);
 	lookup(vrf, forward, dst, n);
-	forward_burst(w, iface, forward, n, &family);
+	forward_burst(w, iface, forward, n, ecn, &family);
 }
 
 fp_iface_fn *fp_hook_ip_input(fp_iface_fn *hook)
@@ -399,19 +403,30 @@ static void fragment(struct fp_worker *w, struct fp_burst *b)
 	for (uint16_t i = 0; i < b->n; i++) {
 		struct fp_packet p = b->pkts[i];
 		const struct nexthop_row *nexthop = &nexthop_rows[p.nexthop];
+		struct ip_counters *c = &iface_stats(w->id, nexthop->iface)->ip4;
 		uint32_t mtu = forward_mtu(nexthop);
+		uint32_t in_len = p.m->pkt_len;
 		struct fp_burst out;
 		int n = -EMSGSIZE;
 
 		/* A route's MTU may be larger than that of its interface: what comes of that is Linux's business. */
 		if (mtu <= iface_rows[nexthop->iface].mtu)
 			n = ip_fragment(p.m, p.len, mtu, fragments);
-		if (n == -ENOMEM)
-			fp_drop(w, p.m, DROP_NO_MBUF);
-		else if (n < 0)
+		if (n < 0 && n != -ENOMEM) {
 			b->pkts[kept++] = p;
-		if (n < 0)
 			continue;
+		}
+		/* Linux counts the whole packet as forwarded, and its fragments as sent. */
+		if (!(b->flags & FP_BURST_OWN))
+			forward_count_forwarded(w, b->iface, nexthop->iface,
+						n < 0 ? p.m : fragments[0], in_len, &family);
+		if (n < 0) {
+			c->frag_fails++;
+			fp_drop(w, p.m, DROP_NO_MBUF);
+			continue;
+		}
+		c->frag_oks++;
+		c->frag_creates += (unsigned)n;
 		out.iface = b->iface;
 		out.vrf = b->vrf;
 		out.n = (uint16_t)n;

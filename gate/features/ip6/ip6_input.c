@@ -90,12 +90,13 @@ static const struct forward_family family = {
 	.send = fp_ip6_inet6if_send,
 };
 
-/* Headers that are all right go to @ret, with their destinations; how many. */
+/* Headers that are all right go to @ret, with their destinations; how many. *@ret_ecn: whether some have ECN bits. */
 static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf **pkts, uint16_t n,
-			     struct fp_packet *ret, const uint8_t **ret_dst)
+			     struct fp_packet *ret, const uint8_t **ret_dst, bool *ret_ecn)
 {
 	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
 	uint16_t kept = 0;
+	uint8_t seen = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
@@ -111,11 +112,13 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 			fp_exception(w, m, refusal(m, h));
 			continue;
 		}
+		seen |= ((const uint8_t *)h)[1];
 		rte_prefetch0(&root[(uint32_t)h->dst[0] << 8 | h->dst[1]]);
 		ret[kept].m = m;
 		ret[kept].len = packet_length(h);
 		ret_dst[kept++] = h->dst;
 	}
+	*ret_ecn = seen & 0x30;
 	return kept;
 }
 
@@ -180,7 +183,7 @@ static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, ui
 	for (uint16_t i = 0; i < b->n; i++)
 		if (chosen[i])
 			b->pkts[i].nexthop = chosen[i];
-	forward_burst(w, b->iface, b->pkts, b->n, &family);
+	forward_burst(w, b->iface, b->pkts, b->n, true, &family);
 }
 
 static __rte_noinline void input_stages(struct fp_worker *w, uint32_t iface,
@@ -210,6 +213,7 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 	struct fp_packet forward[FP_BURST];
 	const uint8_t *dst[FP_BURST];
 	enum reason reason = N_REASONS;
+	bool ecn;
 
 	if (vrf_rows[in->vrf].flags & FPC_VRF_POLICY6)
 		reason = EXCEPTION_VRF_POLICY;
@@ -220,14 +224,14 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 			fp_exception(w, pkts[i], reason);
 		return;
 	}
-	n = check(w, in->vrf, pkts, n, forward, dst);
+	n = check(w, in->vrf, pkts, n, forward, dst, &ecn);
 	if (unlikely(stages_in(iface, in->vrf))) {
 		if (n)
 			input_stages(w, iface, forward, n);
 		return;
 	}
 	lookup(in->vrf, forward, dst, n);
-	forward_burst(w, iface, forward, n, &family);
+	forward_burst(w, iface, forward, n, ecn, &family);
 }
 
 fp_iface_fn *fp_hook_ip6_input(fp_iface_fn *hook)

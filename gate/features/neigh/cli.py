@@ -50,6 +50,8 @@ def neighbours(view: View, _: argparse.Namespace) -> list[Row]:
         row = rows[number]
         name, vrf = names.get(row.iface, ("", 0))
         used = hits[number].seconds if hits is not None else 0
+        if used <= row.born:
+            used = 0  # of another neighbour, which had the row before
         found.append(
             {
                 "address": address_text(row.family, row.addr),

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "features/neigh/fpc_neigh.h"
+#include "features/neigh/neigh.h"
+#include "shm/shm.h"
 
 #define STALE  1 /* an object's mark: the dump hasn't shown it yet */
 #define FIXED  (NUD_PERMANENT | NUD_NOARP)
@@ -193,6 +195,37 @@ int neighs_quiet(struct neighs *neighs, uint32_t vrf, uint32_t ifindex, bool qui
 		at(neighs, i, &neigh);
 		if (neigh.vrf == vrf && neigh.ifindex == ifindex && neigh.state & NUD_NOARP)
 			store_delete(neighs->store, neighs->feature, &neigh);
+	}
+	return 0;
+}
+
+/* --- hits --- */
+
+uint32_t neigh_last_hit(const struct shm *config, const struct shm *stats, uint32_t iface,
+			uint8_t family, const uint8_t *addr)
+{
+	const struct neigh_row *rows = shm_rows(config, "neigh");
+	const struct neigh_bucket_row *buckets = shm_rows(config, "neigh_bucket");
+	const struct neigh_hit_row *hits = shm_rows(stats, "neigh_hit");
+	uint32_t n = shm_find(config, "neigh")->capacity;
+	uint32_t mask = shm_find(config, "neigh_bucket")->capacity - 1;
+	uint32_t row = atomic_load_explicit(&buckets[neigh_hash(iface, addr) & mask].first,
+					    memory_order_acquire);
+
+	/* A chain can change while it's followed; it needn't end then. */
+	for (uint32_t steps = 0; row && row < n && steps < n; steps++) {
+		const struct neigh_row *neigh = &rows[row];
+
+		if (neigh->iface == iface && neigh->family == family &&
+		    !memcmp(neigh->addr, addr, sizeof(neigh->addr))) {
+			uint32_t hit;
+
+			if (row >= shm_find(stats, "neigh_hit")->capacity)
+				return 0;
+			hit = atomic_load_explicit(&hits[row].seconds, memory_order_relaxed);
+			return hit > neigh->born ? hit : 0;
+		}
+		row = atomic_load_explicit(&neigh->next, memory_order_acquire);
 	}
 	return 0;
 }

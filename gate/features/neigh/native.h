@@ -7,6 +7,8 @@
 #include "cmgrd/inlet.h"
 #include "cmgrd/store.h"
 
+struct shm;
+
 struct neighs {
 	struct store *store;
 	uint16_t feature;
@@ -30,3 +32,8 @@ void neighs_abandon(struct neighs *neighs, uint32_t vrf);
 int neighs_quiet(struct neighs *neighs, uint32_t vrf, uint32_t ifindex, bool quiet);
 /* The device is gone, with ifindex 0 the whole VRF. */
 void neighs_forget(struct neighs *neighs, uint32_t vrf, uint32_t ifindex);
+
+/* CLOCK_MONOTONIC seconds when the fast path last used the neighbour @addr (16 bytes, IPv4 zero-filled) of the interface in
+ * row @iface; 0: not since it's a neighbour, or it's none. @config, @stats: attached files of one instance. */
+uint32_t neigh_last_hit(const struct shm *config, const struct shm *stats, uint32_t iface,
+			uint8_t family, const uint8_t *addr);

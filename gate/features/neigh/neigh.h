@@ -23,7 +23,9 @@ struct neigh_row {
 	uint8_t addr[16];      /* as in struct fpc_neigh */
 	uint16_t state;
 	uint16_t pad;
-	uint32_t pad2[5];
+	/* CLOCK_MONOTONIC seconds when the row got this neighbour: hits up to then were another's */
+	uint32_t born;
+	uint32_t pad2[4];
 };
 static_assert(sizeof(struct neigh_row) == 64);
 
@@ -33,7 +35,7 @@ struct neigh_bucket_row {
 };
 
 /* Row of the stats table "neigh_hit"; row index: as in "neigh". When a packet last used it, CLOCK_MONOTONIC seconds;
- * written by any worker (the same value, give or take a second). */
+ * written by any worker (the same value, give or take a second). Never cleared: see neigh_row's born. */
 struct neigh_hit_row {
 	_Atomic uint32_t seconds;
 };

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "features/iface/iface.h"
 #include "fpmd/fpm.h"
@@ -133,19 +134,36 @@ static void reserve_old(void)
 			fpm_rows_reserve(&table, i);
 }
 
+static uint32_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+static uint32_t old_born(uint32_t row)
+{
+	const struct neigh_row *old = shm_rows(the_fpm->old, "neigh");
+
+	return old[row].born;
+}
+
 uint32_t neigh_ref(uint32_t iface, uint8_t family, const uint8_t addr[16])
 {
 	_Atomic uint32_t *first = bucket(iface, addr);
-	uint32_t row = find(iface, family, addr);
+	uint32_t row = find(iface, family, addr), before;
 
 	if (row) {
 		shadows[row].refs++;
 		return row;
 	}
-	row = fpm_rows_get_at(&table, old_row(iface, family, addr));
+	before = old_row(iface, family, addr);
+	row = fpm_rows_get_at(&table, before);
 	if (!row)
 		return 0;
 	shadows[row] = (struct shadow){.refs = 1};
+	rows[row].born = row == before ? old_born(row) : seconds();
 	rows[row].iface = iface;
 	rows[row].family = family;
 	memcpy(rows[row].addr, addr, 16);

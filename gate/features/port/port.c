@@ -9,7 +9,7 @@ static const struct feature_table config_tables[] = {
 };
 
 static const struct feature_table stats_tables[] = {
-	{{"port_state", 1, sizeof(struct port_state_row), FPC_PORT_MAX}},
+	{{"port_state", 2, sizeof(struct port_state_row), FPC_PORT_MAX}},
 };
 
 const struct feature port_feature = {

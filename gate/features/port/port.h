@@ -39,8 +39,15 @@ struct port_state_row {
 	uint64_t
 		overloads; /* how often a receive queue became overloaded (gate/fastpath/README.md) */
 	uint64_t captured; /* copies shown to packet sockets on the TAP */
+	uint64_t
+		captured_sent; /* of these, sent packets: Linux counts each as dropped by the TAP */
+	/* For the truth of `ip -s link`. Of tap_drops: packets for Linux that it hasn't counted as dropped; packets of Linux, which
+	 * it has counted as sent */
+	uint64_t to_linux_lost, to_linux_lost_bytes;
+	uint64_t from_linux_lost, from_linux_lost_bytes;
+	uint64_t pad[3];
 };
-static_assert(sizeof(struct port_state_row) == 256);
+static_assert(sizeof(struct port_state_row) == 320);
 
 #define PORT_NONE UINT32_MAX
 /* fpmd: the port that stands behind a link of Linux, or PORT_NONE; and which row of "iface" that link has now (0: none). */

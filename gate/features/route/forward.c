@@ -52,6 +52,19 @@ static enum reason refusal(const struct fp_burst *b, const struct fp_packet *p,
 	}
 }
 
+/* Ends a packet that doesn't. What Linux gets it counts itself. */
+static void refuse(struct fp_worker *w, const struct fp_burst *b, const struct fp_packet *p,
+		   const struct forward_family *f)
+{
+	enum reason reason = refusal(b, p, f);
+
+	if (reason == f->blackhole && !(b->flags & FP_BURST_OWN)) {
+		forward_count_in(w, b->iface, f, p->m->pkt_len, forward_ecn(p->m, f));
+		iface_stats(w->id, b->iface)->rx_ip_dropped++;
+	}
+	fp_end(w, b, p, reason);
+}
+
 /* Whether @p can leave by its next hop's interface, in one piece or several. */
 static bool leads_out(const struct fp_burst *b, const struct fp_packet *p)
 {
@@ -98,6 +111,16 @@ static bool ready(struct fp_worker *w, const struct fp_burst *b, const struct fp
 	return true;
 }
 
+/* As Linux counts it: the IP layer has sent it, whatever becomes of it behind that. */
+static void count_sent(const struct fp_worker *w, uint32_t output, const struct fp_packet *p,
+		       const struct forward_family *f)
+{
+	struct ip_counters *c = ip_counters(iface_stats(w->id, output), IP_COUNTERS(f->family));
+
+	c->out_packets++;
+	c->out_bytes += p->len;
+}
+
 /* A packet that is larger than the MTU. */
 static void send_large(struct fp_worker *w, const struct fp_burst *of, const struct fp_packet *p,
 		       const struct forward_family *f)
@@ -126,11 +149,11 @@ static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forwar
 	for (uint16_t i = 0; i < b->n; i++) {
 		struct fp_packet *p = &b->pkts[i];
 		const struct iface_row *out;
-		uint32_t output, neigh;
+		uint32_t output, neigh, in_len;
 
 		resolve(b, p, f);
 		if (!leads_out(b, p)) {
-			fp_end(w, b, p, refusal(b, p, f));
+			refuse(w, b, p, f);
 			continue;
 		}
 		output = nexthop_rows[p->nexthop].iface;
@@ -157,10 +180,14 @@ static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forwar
 			send_large(w, b, p, f);
 			continue;
 		}
+		in_len = p->m->pkt_len;
 		if (!ready(w, b, p, f))
 			continue;
-		if (!(b->flags & FP_BURST_OWN))
+		if (!(b->flags & FP_BURST_OWN)) {
+			forward_count_forwarded(w, b->iface, output, p->m, in_len, f);
 			f->rewrite(rte_pktmbuf_mtod(p->m, void *));
+		}
+		count_sent(w, output, p, f);
 		if (n && output != iface) {
 			f->send(w, iface, run, n);
 			n = 0;
@@ -191,7 +218,7 @@ static void sort_out(struct fp_worker *w, struct fp_burst *b, const struct forwa
 		if (nexthop_rows[p->nexthop].type == NEXTHOP_LOCAL && fp_local_wanted(f->family))
 			local.pkts[local.n++] = *p;
 		else
-			fp_end(w, b, p, refusal(b, p, f));
+			refuse(w, b, p, f);
 	}
 	b->n = kept;
 	if (local.n)

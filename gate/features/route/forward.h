@@ -32,6 +32,28 @@ struct forward_family {
 #define SHORT_FLAGS   (OUTPUT_FLAGS | IFACE_STAGES_OUT)
 #define OUTPUT_WANTED (FPC_IFACE_UP | FPC_IFACE_RUNNING)
 
+/* One more packet by its ECN bits: of the second byte of the header, 16 bits for each of the four values. */
+static inline uint64_t forward_ecn(const struct rte_mbuf *m, const struct forward_family *f)
+{
+	uint8_t byte = rte_pktmbuf_mtod(m, const uint8_t *)[1];
+
+	return 1ULL << (f->family == AF_INET ? (byte & 3) << 4 : byte & 0x30);
+}
+
+/* Adds received packets that never reach Linux to their interface's counters. */
+static inline void forward_count_in(const struct fp_worker *w, uint32_t iface,
+				    const struct forward_family *f, uint64_t bytes, uint64_t ecn)
+{
+	struct ip_counters *c = ip_counters(iface_stats(w->id, iface), IP_COUNTERS(f->family));
+
+	c->in_bytes += bytes;
+	c->in_ecn[0] += ecn & 0xffff;
+	if (likely(ecn < 1 << 16))
+		return;
+	for (unsigned i = 1; i < 4; i++)
+		c->in_ecn[i] += ecn >> 16 * i & 0xffff;
+}
+
 /* The row for a packet of VRF @vrf of the group that @row names; @row itself where only Linux knows how to choose. */
 uint32_t forward_choose(uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
 			const struct forward_family *f);
@@ -49,6 +71,16 @@ void forward_local(struct fp_worker *w, struct fp_burst *b, const struct forward
 /* forward_leg for @n packets (1 to FP_BURST) from @iface that just came in. */
 void forward_aside(struct fp_worker *w, uint32_t iface, const struct fp_packet *pkts, uint16_t n,
 		   const struct forward_family *f);
+
+/* A packet on its way out by @output, that came in with @in_len bytes: as received and forwarded. Before its header is
+ * rewritten. */
+static inline void forward_count_forwarded(const struct fp_worker *w, uint32_t iface,
+					   uint32_t output, const struct rte_mbuf *m,
+					   uint32_t in_len, const struct forward_family *f)
+{
+	forward_count_in(w, iface, f, in_len, forward_ecn(m, f));
+	ip_counters(iface_stats(w->id, output), IP_COUNTERS(f->family))->out_forwarded++;
+}
 
 static inline uint32_t forward_iface_mtu(const struct iface_row *out,
 					 const struct forward_family *f)
@@ -88,16 +120,17 @@ static inline bool forward_can_trim(struct rte_mbuf *m, uint32_t len)
 	return m->nb_segs == 1 || m->pkt_len - len <= rte_pktmbuf_lastseg(m)->data_len;
 }
 
-/* Sends @n packets on by the short way, or else by forward_leg. */
+/* Sends @n packets on by the short way, or else by forward_leg. @has_ecn: some may have ECN bits. */
 static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t iface,
-					      struct fp_packet *pkts, uint16_t n,
+					      struct fp_packet *pkts, uint16_t n, bool has_ecn,
 					      const struct forward_family *f)
 {
 	const struct nexthop_row *nexthops = nexthop_rows;
 	const struct iface_row *ifaces = iface_rows;
 	const struct neigh_row *neighs = neigh_rows;
 	struct fp_packet aside[FP_BURST];
-	struct tx_tally tally = {0};
+	struct tx_tally tally = {.ip = IP_COUNTERS(f->family)};
+	uint64_t trimmed = 0, ecn = 0;
 	uint32_t neigh[FP_BURST];
 	uint32_t output[FP_BURST];
 	uint16_t kept = 0, n_aside = 0;
@@ -168,13 +201,21 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 				fp_exception(w, m, f->trailer);
 				continue;
 			}
+			trimmed += m->pkt_len - pkts[i].len;
 			rte_pktmbuf_trim(m, m->pkt_len - pkts[i].len);
 		}
+		if (unlikely(has_ecn))
+			ecn += forward_ecn(m, f);
 		f->rewrite(rte_pktmbuf_mtod(m, void *));
 		neigh_hit(neigh[i], w->now);
 		tx_tally_add(w, &tally, output[i], pkts[i].len + RTE_ETHER_HDR_LEN);
 		ether_output(w, ifaces[output[i]].port, &l2, f->ethertype, m);
 	}
-	if (tally.packets)
+	if (tally.sum) {
 		tx_tally_end(w, &tally);
+		forward_count_in(w, iface, f,
+				 TALLY_BYTES(tally.all) + trimmed -
+					 TALLY_PACKETS(tally.all) * RTE_ETHER_HDR_LEN,
+				 has_ecn ? ecn : TALLY_PACKETS(tally.all));
+	}
 }

@@ -19,6 +19,7 @@ from sluice.cmgrd.kernel import (
     Family,
     Message,
     Multipath,
+    Namespace,
     PathMtu,
     Policy,
     Rule,
@@ -26,7 +27,7 @@ from sluice.cmgrd.kernel import (
 
 log = logging.getLogger("cmgrd")
 
-BODY = struct.Struct("=II")  # struct fpc_vrf
+BODY = struct.Struct("=IIQ")  # struct fpc_vrf
 POLICY4: int = lib.FPC_VRF_POLICY4
 POLICY6: int = lib.FPC_VRF_POLICY6
 PORTS4: int = lib.FPC_VRF_MULTIPATH4_PORTS
@@ -67,6 +68,7 @@ class Sync(Feature):
         self.fresh: dict[tuple[int, str, str], bool] = {}  # the same, while they're dumped
         self.multipath = Multipath(0, 0, False)
         self.path_mtu = False
+        self.namespace = Namespace(0)
         self.guards: dict[int, str] = {}
 
     def begin(self, family: Family) -> None:
@@ -112,6 +114,8 @@ class Sync(Feature):
                 else:
                     # What it does is followed when a dump has told, and fpmd knows it.
                     self.followed[place] = False
+            case Namespace() as namespace:
+                self.namespace = namespace
             case Chain() as chain:
                 self.chains.put((chain.family, chain.table, chain.name), chain)
             case Policy() as policy if not gone:
@@ -130,7 +134,7 @@ class Sync(Feature):
                     log.info("%s packets take the fast path again", NAMES[family])
         self.guards = found
         flags = (POLICY4 if found[AF_INET] else 0) | (POLICY6 if found[AF_INET6] else 0)
-        self.set(BODY.pack(VRF, flags | self.choice()))
+        self.set(BODY.pack(VRF, flags | self.choice(), self.namespace.cookie))
 
     def choice(self) -> int:
         """How to choose among the next hops of a route."""

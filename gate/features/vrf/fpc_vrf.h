@@ -23,7 +23,9 @@ enum fpc_vrf_flags {
 struct fpc_vrf {
 	uint32_t vrf; /* key; below FPC_VRF_MAX */
 	uint32_t flags;
+	uint64_t
+		netns; /* SO_NETNS_COOKIE: tells the namespace apart from all others since boot; 0: unknown */
 };
-static_assert(sizeof(struct fpc_vrf) == 8);
+static_assert(sizeof(struct fpc_vrf) == 16);
 #define FPC_VRF_KEY_SIZE 4
 #define FPC_VRF_FLAGS	 0x3f

@@ -18,7 +18,7 @@ struct vrf_row {
 	/* Rows of "mtrie4_root" and "mtrie6_root" of the tables local and main together; 0: no routes. Written with the routes. */
 	_Atomic uint32_t root4, root6;
 	uint64_t stages; /* bit a stage that has work in this VRF (fastpath/stage.h) */
-	uint32_t pad2[2];
+	uint64_t netns;	 /* as in struct fpc_vrf */
 };
 static_assert(sizeof(struct vrf_row) == 64);
 

@@ -51,6 +51,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	if (!known[vrf->vrf])
 		shm_count(dir, 1);
 	known[vrf->vrf] = true;
+	rows[vrf->vrf].netns = vrf->netns;
 	rows[vrf->vrf].flags = vrf->flags;
 	return 0;
 }
@@ -62,6 +63,7 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 
 	known[vrf->vrf] = false;
 	rows[vrf->vrf].stages = 0;
+	rows[vrf->vrf].netns = 0;
 	rows[vrf->vrf].flags = FPC_VRF_FLAGS;
 	shm_count(dir, -1);
 }
