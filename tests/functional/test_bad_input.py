@@ -321,7 +321,7 @@ def answers(peer: socket.socket) -> list[tuple[int, bytes]]:
         (frame(SET, b"\0\0", feature=VRF), "short|truncated|bytes"),
         (frame(SET, struct.pack("<II", 1 << 20, 0), feature=VRF), "vrf|VRF|range|0 to 255|below"),
         (frame(SET, struct.pack("<II", 0, 0x80), feature=VRF), "flag"),
-        (frame(SET, bytes(8) + b"x", feature=VRF), "byte|long|zero"),
+        (frame(SET, bytes(200) + b"x", feature=VRF), "byte|long|zero"),
         (frame(SET, bytes(8), feature=999), "feature|999"),
         (frame(99, b""), "verb|99"),
     ],
