@@ -16,7 +16,7 @@ from sluice.cmgrd.core import DUMPED
 from sluice.cmgrd.kernel import Family
 
 if TYPE_CHECKING:
-    from sluice.cmgrd.app import Follower
+    from sluice.cmgrd.follower import Follower
 
 log = logging.getLogger("cmgrd")
 
@@ -70,9 +70,10 @@ class Balance:
         follower.read_to_the_end()
         while follower.backlog:
             follower.handle_some()
+        follower.core.settle()
         self.follower = follower
         self.objects = follower.core.objects
-        self.changes = self.objects.changes
+        self.changes = follower.core.changes
         self.received = follower.received
         self.named = not follower.core.watchers
         if self.named:
@@ -85,7 +86,7 @@ class Balance:
         if self.named:
             self.objects.keep_journal(bool(core.watchers))
         core.counts["audits" if complete else "audits_broken"] += 1
-        found = self.objects.changes - self.changes - (self.follower.received - self.received)
+        found = core.changes - self.changes - (self.follower.received - self.received)
         if found <= 0 or not complete:
             return
         core.counts["divergences"] += found

@@ -12,17 +12,20 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.cli.error import CliError
 from sluice.cli.view import View
-from sluice.cmgrd.app import FatalError, Follower
 from sluice.cmgrd.core import Core
+from sluice.cmgrd.follower import FatalError, Follower
+from sluice.cmgrd.kernel import Vrf
+from sluice.cmgrd.namespaces import NamespaceError
 from sluice.cmgrd.netlink import NetlinkError
 from sluice.cmgrd.objects import Objects
+from sluice.cmgrd.vrfs import namespaces, own_vrf
 from sluice.fpc import Connection, FpcError, RefusedError, Role, State, Verb, decode
 from sluice.fpc.objects import BY_ID
 from sluice.shm import ShmError, canonical_dump
@@ -52,7 +55,7 @@ def check(view: View, *, seconds: float, tables: bool) -> Found:
     lasting: dict[Place, Row] | None = None
     end = time.monotonic() + seconds
     while True:
-        core = asyncio.run(kernel())
+        core = asyncio.run(kernel(patterns(view)))
         found, count, refused = differences(core, view)
         if tables:
             found |= table_differences(core, view)
@@ -82,9 +85,36 @@ def enter_namespace(view: View) -> None:
             ) from None
 
 
-async def kernel() -> Core:
-    """All that the kernel says now."""
-    follower = Follower(Core())
+def patterns(view: View) -> list[str]:
+    """Which namespaces cmgrd takes for VRFs: as it was told."""
+    holder = view.lock_holder("cmgrd")
+    words = Path(f"/proc/{holder}/cmdline").read_text().split("\0") if holder else []
+    found = [word.removeprefix("--vrfs=") for word in words if word.startswith("--vrfs=")]
+    return found + [words[at + 1] for at, word in enumerate(words) if word == "--vrfs"]
+
+
+async def kernel(vrfs: Sequence[str] = ()) -> Core:
+    """All that the kernel says now, of all VRFs; the core of the main one, whose objects are those of all."""
+    try:
+        main = Core(own_vrf(vrfs))
+        await look(Follower(main))
+        for namespace in namespaces(vrfs):
+            try:
+                vrf = Vrf(namespace.number(), namespace.name, namespace.cookie())
+                core = Core(vrf, main=main)
+                await look(Follower(core, enter=namespace.entered))
+                core.opened()
+            finally:
+                namespace.close()
+    except (NetlinkError, NamespaceError, FatalError) as error:
+        raise CliError(str(error), hint="run it as root") from None
+    except TimeoutError:
+        raise CliError("the kernel's state can't be read: it changes too fast") from None
+    return main
+
+
+async def look(follower: Follower) -> None:
+    """Have it read all of the kernel's state."""
     try:
         follower.open()
         running = asyncio.create_task(follower.run())
@@ -96,13 +126,8 @@ async def kernel() -> Core:
             task.cancel()
         if running.done() and not running.cancelled():
             running.result()
-    except (NetlinkError, FatalError) as error:
-        raise CliError(str(error), hint="run it as root") from None
-    except TimeoutError:
-        raise CliError("the kernel's state can't be read: it changes too fast") from None
     finally:
         follower.close()
-    return follower.core
 
 
 def differences(core: Core, view: View) -> tuple[dict[Place, Row], int, int]:

@@ -13,12 +13,12 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from _sluice import ffi, lib
 from sluice.cmgrd import wire
 from sluice.cmgrd.feature import Feature, load
-from sluice.cmgrd.kernel import Change, Family
+from sluice.cmgrd.kernel import MAIN_VRF, Change, Family, Several, Vrf
 from sluice.cmgrd.objects import Objects
 from sluice.fpc import FEATURES, Frame, Verb
 
@@ -39,6 +39,10 @@ DUMPED = (
     Family.NEIGH,
     Family.ROUTE4,
     Family.ROUTE6,
+    Family.MROUTE,
+    Family.FDB,
+    Family.MDB,
+    Family.VLAN,
 )
 
 
@@ -56,12 +60,35 @@ class Seen:
 class Core:
     """`due`: families to dump, with the reason. `unknown`: families that haven't been dumped completely yet."""
 
-    def __init__(self) -> None:
-        self.vrf = 0
-        self.objects = Objects()
+    def __init__(
+        self,
+        place: Vrf = MAIN_VRF,
+        *,
+        main: "Core | None" = None,
+        more: Iterable[type[Feature]] = (),
+    ) -> None:
+        """The kernel's state of one VRF. `main`: the core of cmgrd's own, whose objects and watchers the others share.
+        `more`: features that follow something and have no FPC object of their own.
+        """
+        self.place = place
+        self.vrf = place.number
+        self.objects: Objects = main.objects if main else Objects()
+        # What was the objects' count of changes when somebody last looked; and those that came of this VRF.
+        self.counted: list[int] = main.counted if main else [0]
+        self.changes = 0
         self.due: dict[Family, str] = {}
         self.counts: Counter[str] = Counter()
-        self.features = load(self.objects, self.want)
+        self.features = load(self.objects, self.want, place)
+        for number, sync in enumerate(more, start=200):
+            self.features.append(
+                sync(
+                    name=f"more{number}",
+                    number=number,
+                    objects=self.objects,
+                    redump=self.want,
+                    vrf=place,
+                )
+            )
         self.followers: dict[Family, list[Feature]] = {family: [] for family in Family}
         for feature in self.features:
             for family in feature.families:
@@ -76,8 +103,8 @@ class Core:
         self.lost: set[int] = set()
         self.cause = ""
         # Called with each effective change; they make everything slower.
-        self.watchers: list[Callable[[Seen], None]] = []
-        if log.isEnabledFor(logging.DEBUG):
+        self.watchers: list[Callable[[Seen], None]] = main.watchers if main else []
+        if not main and log.isEnabledFor(logging.DEBUG):
             self.watch(report)
 
     @property
@@ -147,6 +174,9 @@ class Core:
             if family is Family.ADDRESS:
                 self.want(Family.ROUTE4, reason)
                 self.want(Family.LINK, reason)
+            if family is Family.NEIGH:
+                self.want(Family.FDB, reason)
+                self.lost |= {feature.number for feature in self.followers[Family.FDB]}
             if family is Family.NEXTHOP:
                 self.want(Family.ROUTE4, reason)
                 self.want(Family.ROUTE6, reason)
@@ -177,8 +207,24 @@ class Core:
             self.counts["interrupted"] += 1
             self.want(family, "interrupted dump")
 
+    def opened(self) -> None:
+        """Fpmd has all objects of a VRF that came later."""
+        self.cause = "all is told"
+        for feature in self.features:
+            feature.opened()
+        self.settle()
+
+    def forget(self) -> None:
+        """The VRF is gone."""
+        self.cause = "the namespace is gone"
+        for feature in self.features:
+            feature.forget()
+        self.settle()
+
     def settle(self) -> None:
         """After one message, or some."""
+        self.changes += self.objects.changes - self.counted[0]
+        self.counted[0] = self.objects.changes
         if self.watchers:
             self.show()
         self.objects.noticed()
@@ -311,8 +357,12 @@ class Core:
         if dumped and message.change is Change.DELETED:
             return
         self.cause = message.name if not dumped else f"dump of {family}"
-        for feature in self.followers[family]:
-            feature.handle(message, dumped=dumped, late=late)
+        several = isinstance(message.value, Several)
+        values = message.value.values if isinstance(message.value, Several) else (message.value,)
+        for value in values:
+            one = replace(message, value=value) if several else message
+            for feature in self.followers[family]:
+                feature.handle(one, dumped=dumped, late=late)
         self.settle()
 
     def malformed(self, text: str, count: int = 1) -> None:

@@ -5,12 +5,13 @@
 Shared code names no feature.
 """
 
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sluice.cmgrd.kernel import Family, Message
+from sluice.cmgrd.kernel import MAIN_VRF, Family, Message, Vrf
 from sluice.cmgrd.objects import Objects
 from sluice.fpc import FEATURES
 
@@ -54,11 +55,19 @@ class Feature:
 
     key_size: ClassVar[int]
     families: ClassVar[frozenset[Family]]
-    vrf = 0
 
     def __init__(
-        self, *, name: str, number: int, objects: Objects, redump: Callable[[Family, str], None]
+        self,
+        *,
+        name: str,
+        number: int,
+        objects: Objects,
+        redump: Callable[[Family, str], None],
+        vrf: Vrf = MAIN_VRF,
     ) -> None:
+        """`vrf`: the one whose kernel state this instance of the feature follows. All VRFs' share `objects`."""
+        self.place = vrf
+        self.vrf = vrf.number
         self.name = name
         self.number = number
         self.objects = objects
@@ -72,6 +81,15 @@ class Feature:
 
     def noted(self) -> None:
         """Decoders in C have run: take what they noted."""
+
+    def opened(self) -> None:
+        """Fpmd has all of a VRF that came while cmgrd runs; until then its packets are to take Linux."""
+
+    def forget(self) -> None:
+        """The VRF is gone: so are its objects. All keys begin with the VRF's number."""
+        prefix = self.vrf.to_bytes(4, sys.byteorder)
+        for key in [key for key in self.wanted if key.startswith(prefix)]:
+            self.delete(key)
 
     def begin(self, family: Family) -> None:
         raise NotImplementedError
@@ -96,7 +114,9 @@ class Feature:
         self.objects.delete(self.number, key)
 
 
-def load(objects: Objects, redump: Callable[[Family, str], None]) -> list[Feature]:
+def load(
+    objects: Objects, redump: Callable[[Family, str], None], vrf: Vrf = MAIN_VRF
+) -> list[Feature]:
     """The features that have a part here, in features.def's order."""
     features = []
     # Not find_spec: an installed feature without any Python has no package to look in.
@@ -104,5 +124,7 @@ def load(objects: Objects, redump: Callable[[Family, str], None]) -> list[Featur
     for name, feature in FEATURES.items():
         if (folder / name / "cmgr.py").exists():
             sync: type[Feature] = import_module(f"sluice.features.{name}.cmgr").Sync
-            features.append(sync(name=name, number=feature.id, objects=objects, redump=redump))
+            features.append(
+                sync(name=name, number=feature.id, objects=objects, redump=redump, vrf=vrf)
+            )
     return features

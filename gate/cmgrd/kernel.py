@@ -29,6 +29,18 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 NETCONF_ALL, NETCONF_DEFAULT = -1, -2
 
 
+@dataclass(frozen=True, slots=True)
+class Vrf:
+    """A network namespace. `number` 0: cmgrd's own; `netns`: its SO_NETNS_COOKIE, 0 if unknown."""
+
+    number: int = 0
+    name: str = ""
+    netns: int = 0
+
+
+MAIN_VRF = Vrf()
+
+
 class Family(StrEnum):
     """A part of the kernel's state that is dumped, and dumped again, by itself."""
 
@@ -43,6 +55,10 @@ class Family(StrEnum):
     NEXTHOP = "nexthop"
     ROUTE4 = "route4"
     ROUTE6 = "route6"
+    MROUTE = "mroute"
+    FDB = "fdb"
+    MDB = "mdb"
+    VLAN = "vlan"
 
 
 class Change(IntEnum):
@@ -67,6 +83,7 @@ class Link:
     mtu6: int  # 0: IPv6 doesn't run on it
     disable_ipv6: bool
     xdp: bool  # a program is attached
+    table: int = 0  # of a VRF device: its routing table
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,8 @@ class Netconf:
     forwarding: bool | None
     rp_filter: int | None
     ignore_linkdown: bool | None
+    proxy: bool | None = None  # proxy_arp, proxy_ndp
+    mc_forwarding: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +121,32 @@ class Qdisc:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """RTM_NEWRULE. `plain`: all packets look up `table`, no selector, no other action."""
+    """RTM_NEWRULE, in the kernel's words. `unknown` says what of it isn't in the other fields, "" if nothing."""
 
     family: int
     priority: int
+    action: int  # FR_ACT_*
     table: int
-    plain: bool
-    l3mdev: bool  # looks up the table of a packet's VRF device, if it has one
-    identity: bytes  # the message, to tell rules of one priority apart
+    invert: bool = False
+    src: bytes = b""
+    src_plen: int = 0
+    dst: bytes = b""
+    dst_plen: int = 0
+    tos: int = 0  # type of service or traffic class, the bits of tos_mask
+    tos_mask: int = 0  # 0: any
+    mark: int = 0
+    mask: int = 0  # of mark; 0: any
+    iif: str = ""
+    oif: str = ""
+    uids: tuple[int, int] | None = None
+    protocol: int = 0  # of IP; 0: any
+    sport: tuple[int, int] | None = None
+    dport: tuple[int, int] | None = None
+    goto: int = 0  # a priority
+    goto_resolved: bool = True
+    suppress: int | None = None  # prefixes up to this length don't count
+    l3mdev: bool = False
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +220,61 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class MulticastRoute:
+    """RTM_NEWROUTE of RTNL_FAMILY_IPMR, IP6MR. The key: family, table, source, group (zeros: any)."""
+
+    family: int  # AF_INET, AF_INET6
+    table: int
+    source: bytes
+    group: bytes
+    iif: int  # 0: not resolved
+    oifs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fdb:
+    """RTM_NEWNEIGH of PF_BRIDGE: where a bridge or a tunnel device has seen an address. The last three are no key."""
+
+    ifindex: int  # the port, or the device itself
+    mac: bytes
+    vlan: int  # 0: none
+    remote: bytes  # of a tunnel: address; b"" else
+    vni: int
+    master: int  # the bridge; 0: an entry of the device's own
+    state: int  # NUD_*
+    flags: int  # NTF_*
+
+
+@dataclass(frozen=True, slots=True)
+class Mdb:
+    """An entry of RTM_NEWMDB: a port that wants a group's packets."""
+
+    bridge: int
+    port: int
+    vlan: int
+    group: bytes  # an IP address, or a MAC of 6 bytes
+    permanent: bool
+    flags: int  # MDB_FLAGS_*
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeVlan:
+    """An entry of RTM_NEWVLAN: VLANs `first` to `last` of a bridge or its port."""
+
+    ifindex: int
+    first: int
+    last: int
+    flags: int  # BRIDGE_VLAN_INFO_*
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Objects that one message brings."""
+
+    values: "tuple[Mdb | BridgeVlan, ...]"
+
+
+@dataclass(frozen=True, slots=True)
 class NextHopObject:
     """RTM_NEWNEXTHOP: only its number; routes that use it carry its content."""
 
@@ -202,6 +294,11 @@ Object = (
     | ChainRule
     | Policy
     | NextHopObject
+    | MulticastRoute
+    | Fdb
+    | Mdb
+    | BridgeVlan
+    | Several
 )
 
 

@@ -12,11 +12,12 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.cmgrd import wire
-from sluice.cmgrd.kernel import AF_INET, AF_INET6, Family
+from sluice.cmgrd.kernel import AF_BRIDGE, AF_INET, AF_INET6, Family
 from sluice.cmgrd.wire import NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM
 
 log = logging.getLogger("cmgrd")
@@ -58,6 +59,10 @@ CHANNELS = (
     Channel(NETLINK_ROUTE, (Family.NEIGH,), (3,), 8 * MIB),
     Channel(NETLINK_ROUTE, (Family.ROUTE4,), (7,), 32 * MIB),
     Channel(NETLINK_ROUTE, (Family.ROUTE6,), (11,), 32 * MIB),
+    # Those of PF_BRIDGE neighbours come with the other neighbours.
+    Channel(NETLINK_ROUTE, (Family.MDB,), (26,), MIB),
+    Channel(NETLINK_ROUTE, (Family.VLAN,), (33,), MIB),
+    Channel(NETLINK_ROUTE, (Family.MROUTE,), (6, 10), 8 * MIB),
     Channel(NETLINK_NETFILTER, (Family.CHAIN,), (7,), MIB),
     Channel(NETLINK_XFRM, (Family.POLICY,), (4,), MIB),
 )
@@ -78,6 +83,12 @@ REQUESTS: dict[Family, tuple[Request, ...]] = {
     Family.NEIGH: ((NETLINK_ROUTE, 30, bytes(12)),),
     Family.ROUTE4: ((NETLINK_ROUTE, 26, struct.pack("=B11x", AF_INET)),),
     Family.ROUTE6: ((NETLINK_ROUTE, 26, struct.pack("=B11x", AF_INET6)),),
+    Family.FDB: ((NETLINK_ROUTE, 30, struct.pack("=B11x", AF_BRIDGE)),),
+    Family.MDB: ((NETLINK_ROUTE, 86, struct.pack("=B7x", AF_BRIDGE)),),
+    Family.VLAN: ((NETLINK_ROUTE, 114, struct.pack("=B7x", AF_BRIDGE)),),
+    Family.MROUTE: tuple(
+        (NETLINK_ROUTE, 26, struct.pack("=B11x", family)) for family in wire.MULTICAST_FAMILIES
+    ),
     # Chains, then their rules.
     Family.CHAIN: tuple((NETLINK_NETFILTER, 10 << 8 | kind, bytes(4)) for kind in (4, 7)),
     Family.POLICY: ((NETLINK_XFRM, 0x15, bytes(64)),),
@@ -108,10 +119,11 @@ def open_socket(protocol: int, buffer: int) -> socket.socket:
 class Listener:
     """Hears the changes of one channel."""
 
+    room = bytearray(RECEIVE)  # of all: what was read is copied at once
+
     def __init__(self, channel: Channel, opened: socket.socket) -> None:
         self.channel = channel
         self.socket = opened
-        self.room = bytearray(RECEIVE)
         self.waiting = 0  # datagrams of it that are kept for later
 
     @classmethod
@@ -202,10 +214,11 @@ async def dump(
     family: Family,
     feed: Callable[[int, int, int, bytes, int, int], None],
     feed_whole: Callable[[bytes], tuple[bool, bool]] | None = None,
+    enter: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> bool:
     """Dump a family; `feed` gets (protocol, type, flags, data, start, end) of each message. Or `feed_whole` each
     datagram, and says whether that was the last one, and whether it is part of a whole; it raises OSError with the
-    kernel's errno.
+    kernel's errno. `enter`: into the namespace.
 
     Whether it's complete: False if the kernel says that what was dumped changed meanwhile. A kernel without that family
     has none of it: complete. Others run between two datagrams. Raises NetlinkError, MalformedError.
@@ -214,7 +227,8 @@ async def dump(
     complete = True
     for protocol, kind, payload in REQUESTS[family]:
         try:
-            opened = open_socket(protocol, MIB)
+            with enter():
+                opened = open_socket(protocol, MIB)
         except OSError as error:
             if error.errno in ABSENT:
                 continue
@@ -250,13 +264,15 @@ async def dump(
                 await asyncio.sleep(0)
     if family is Family.RULE:
         # Nobody tells when they change: they're as of the last dump.
-        data = wire.MULTIPATH.pack(
-            setting("ipv4/fib_multipath_hash_policy"),
-            setting("ipv6/fib_multipath_hash_policy"),
-            setting("ipv4/fib_multipath_use_neigh"),
-        )
+        with enter():
+            data = wire.MULTIPATH.pack(
+                setting("ipv4/fib_multipath_hash_policy"),
+                setting("ipv6/fib_multipath_hash_policy"),
+                setting("ipv4/fib_multipath_use_neigh"),
+            )
+            path_mtu = bytes((setting("ipv4/ip_forward_use_pmtu"),))
+            cookie = wire.NAMESPACE.pack(namespace())
         feed(wire.SETTINGS, 1, 0, data, 0, len(data))
-        feed(wire.SETTINGS, 2, 0, bytes((setting("ipv4/ip_forward_use_pmtu"),)), 0, 1)
-        data = wire.NAMESPACE.pack(namespace())
-        feed(wire.SETTINGS, 3, 0, data, 0, len(data))
+        feed(wire.SETTINGS, 2, 0, path_mtu, 0, 1)
+        feed(wire.SETTINGS, 3, 0, cookie, 0, len(cookie))
     return complete

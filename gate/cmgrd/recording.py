@@ -7,30 +7,34 @@
     {"do": "lose", "families": ["route4"], "reason": "ENOBUFS"}
     {"do": "note", "text": "for people"}
 
+Steps of another VRF than number 0 have its number ("vrf": 3).
 A message between begin and end belongs to the dump. `hex` is the payload, without the nlmsghdr.
 """
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
+from typing import IO
 
 from sluice.cmgrd import wire
 from sluice.cmgrd.core import Core
-from sluice.cmgrd.kernel import Family
+from sluice.cmgrd.kernel import MAIN_VRF, Family, Vrf
 
 
 class RecordedCore(Core):
     """A core that writes down what it's given, before it acts on it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.file = path.open("w", buffering=1)
+    def __init__(self, file: IO[str], vrf: Vrf = MAIN_VRF, *, main: Core | None = None) -> None:
+        """`file` has a line buffer; several cores may share it."""
+        super().__init__(vrf, main=main)
+        self.file = file
 
     @property
     def direct(self) -> bool:
         return False
 
     def write(self, **entry: object) -> None:
+        if self.vrf:
+            entry["vrf"] = self.vrf
         self.file.write(json.dumps(entry) + "\n")
 
     def begin(self, family: Family) -> None:
@@ -62,8 +66,10 @@ class RecordedCore(Core):
 
 
 def replay(core: Core, line: str) -> str:
-    """Give the core one recorded step; returns what it was, for people."""
+    """Give the core one recorded step; returns what it was, for people, "" if it's another VRF's."""
     entry = json.loads(line)
+    if entry.get("vrf", 0) != core.vrf:
+        return ""
     match entry["do"]:
         case "begin":
             core.begin(Family(entry["family"]))

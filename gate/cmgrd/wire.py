@@ -8,21 +8,28 @@ Not pyroute2: its import alone takes longer than cmgrd's whole start, most of al
 against each other.
 """
 
+import socket
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from sluice.cmgrd import nft
 from sluice.cmgrd.kernel import (
+    AF_BRIDGE,
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
     Address,
+    BridgeVlan,
     Chain,
     ChainRule,
     Change,
     Family,
+    Fdb,
     Link,
+    Mdb,
     Message,
+    MulticastRoute,
     Multipath,
     Namespace,
     Netconf,
@@ -32,6 +39,7 @@ from sluice.cmgrd.kernel import (
     Policy,
     Qdisc,
     Rule,
+    Several,
 )
 
 NETLINK_ROUTE, NETLINK_XFRM, NETLINK_NETFILTER = 0, 6, 12
@@ -131,7 +139,8 @@ def head(layout: struct.Struct, data: bytes, at: int, end: int) -> tuple[int, ..
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_EXT_MASK, IFLA_LINK_NETNSID, IFLA_XDP = 18, 26, 29, 37, 43
-IFLA_INFO_KIND, IFLA_INET6_CONF, IFLA_XDP_ATTACHED = 1, 2, 2
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INET6_CONF, IFLA_XDP_ATTACHED = 1, 2, 2, 2
+IFLA_VRF_TABLE = 1
 RTEXT_FILTER_SKIP_STATS = 8
 DEVCONF_MTU6, DEVCONF_DISABLE_IPV6 = 2, 26
 
@@ -150,18 +159,23 @@ def link(data: bytes, at: int, end: int) -> Object | None:
         if len(conf) >= 4 * (DEVCONF_DISABLE_IPV6 + 1):
             mtu6 = I32.unpack_from(conf, 4 * DEVCONF_MTU6)[0]
             disable_ipv6 = I32.unpack_from(conf, 4 * DEVCONF_DISABLE_IPV6)[0] != 0
+    info = nested(a[IFLA_LINKINFO]) if IFLA_LINKINFO in a else {}
+    kind, table = text(info.get(IFLA_INFO_KIND)), 0
+    if kind == "vrf" and IFLA_INFO_DATA in info:
+        table = number(nested(info[IFLA_INFO_DATA]).get(IFLA_VRF_TABLE))
     return Link(
         ifindex=ifindex,
         name=text(a.get(IFLA_IFNAME)),
         flags=flags,
         mtu=number(a.get(IFLA_MTU)),
         mac=a.get(IFLA_ADDRESS, b""),
-        kind=text(nested(a[IFLA_LINKINFO]).get(IFLA_INFO_KIND)) if IFLA_LINKINFO in a else "",
+        kind=kind,
         master=number(a.get(IFLA_MASTER)),
         lower=0 if IFLA_LINK_NETNSID in a else number(a.get(IFLA_LINK)),
         mtu6=mtu6,
         disable_ipv6=disable_ipv6,
         xdp=IFLA_XDP in a and number(nested(a[IFLA_XDP]).get(IFLA_XDP_ATTACHED)) != 0,
+        table=table,
     )
 
 
@@ -181,7 +195,8 @@ def ifaddr(data: bytes, at: int, end: int) -> Object:
     return Address(family, ifindex, plen, address(family, local))
 
 
-NETCONFA_IFINDEX, NETCONFA_FORWARDING, NETCONFA_RP_FILTER, NETCONFA_IGNORE_LINKDOWN = 1, 2, 3, 6
+NETCONFA_IFINDEX, NETCONFA_FORWARDING, NETCONFA_RP_FILTER, NETCONFA_MC_FORWARDING = 1, 2, 3, 4
+NETCONFA_PROXY, NETCONFA_IGNORE_LINKDOWN = 5, 6
 
 
 def netconf(data: bytes, at: int, end: int) -> Object:
@@ -197,13 +212,18 @@ def netconf(data: bytes, at: int, end: int) -> Object:
     def value(kind: int) -> int | None:
         return signed(a[kind]) if kind in a else None
 
-    forwarding, ignore = value(NETCONFA_FORWARDING), value(NETCONFA_IGNORE_LINKDOWN)
+    def switch(kind: int) -> bool | None:
+        there = value(kind)
+        return None if there is None else there != 0
+
     return Netconf(
         family=family,
         ifindex=signed(a[NETCONFA_IFINDEX]),
-        forwarding=None if forwarding is None else forwarding != 0,
+        forwarding=switch(NETCONFA_FORWARDING),
         rp_filter=value(NETCONFA_RP_FILTER),
-        ignore_linkdown=None if ignore is None else ignore != 0,
+        ignore_linkdown=switch(NETCONFA_IGNORE_LINKDOWN),
+        proxy=switch(NETCONFA_PROXY),
+        mc_forwarding=switch(NETCONFA_MC_FORWARDING),
     )
 
 
@@ -219,40 +239,82 @@ def qdisc(data: bytes, at: int, end: int) -> Object:
     )
 
 
-FRA_PRIORITY, FRA_SUPPRESS_IFGROUP, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE = 6, 13, 14, 15
-FRA_PAD, FRA_L3MDEV, FRA_PROTOCOL = 18, 19, 21
-FRA_HARMLESS = {
-    FRA_PRIORITY,
-    FRA_SUPPRESS_IFGROUP,
-    FRA_SUPPRESS_PREFIXLEN,
-    FRA_TABLE,
-    FRA_PAD,
-    FRA_PROTOCOL,
-}
-FR_ACT_TO_TBL = 1
-FIB_RULE_UNRESOLVED = 4
+FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_GOTO, FRA_PRIORITY, FRA_FWMARK = 1, 2, 3, 4, 6, 10
+FRA_FLOW, FRA_SUPPRESS_IFGROUP, FRA_SUPPRESS_PREFIXLEN, FRA_TABLE = 11, 13, 14, 15
+FRA_FWMASK, FRA_OIFNAME, FRA_PAD, FRA_L3MDEV, FRA_UID_RANGE = 16, 17, 18, 19, 20
+FRA_PROTOCOL, FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_DSCP = 21, 22, 23, 24, 25
+FRA_SPORT_MASK, FRA_DPORT_MASK, FRA_DSCP_MASK = 28, 29, 30
+# What's decoded, and what needs nothing of the fast path (flow is the realm).
+FRA_KNOWN = {
+    FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_GOTO, FRA_PRIORITY, FRA_FWMARK, FRA_FLOW, FRA_SUPPRESS_IFGROUP,
+    FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_FWMASK, FRA_OIFNAME, FRA_PAD, FRA_L3MDEV, FRA_UID_RANGE,
+    FRA_PROTOCOL, FRA_IP_PROTO, FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_DSCP, FRA_DSCP_MASK,
+}  # fmt: skip
+FIB_RULE_INVERT, FIB_RULE_UNRESOLVED = 2, 4
 NOT_SET = 0xFFFFFFFF
+# What IPv4 compares of a packet's type of service with a rule's `tos`; IPv6 all of the DSCP.
+TOS_MASK = {AF_INET: 0x1C, AF_INET6: 0xFC}
+RANGE16, RANGE32 = struct.Struct("=HH"), struct.Struct("=II")
 
 
 def rule(data: bytes, at: int, end: int) -> Object:
     family, dst_len, src_len, tos, table, action, flags = head(RULEHDR, data, at, end)
     if family not in ADDRESS_SIZE:
         raise IgnoredError  # multicast routing
+    size = ADDRESS_SIZE[family]
+    if max(dst_len, src_len) > 8 * size:
+        raise MalformedError(f"a prefix of {max(dst_len, src_len)} bits")
     a = attributes(data, at + RULEHDR.size, end)
-    simple = (
-        (dst_len, src_len, tos, action) == (0, 0, 0, FR_ACT_TO_TBL)
-        and not flags & ~FIB_RULE_UNRESOLVED
-        and number(a.get(FRA_SUPPRESS_PREFIXLEN), NOT_SET) == NOT_SET
-        and number(a.get(FRA_SUPPRESS_IFGROUP), NOT_SET) == NOT_SET
-    )
-    l3mdev = number(a.get(FRA_L3MDEV)) != 0
+
+    def prefix(kind: int, plen: int) -> bytes:
+        if plen and kind not in a:
+            raise MalformedError("a prefix without address")
+        return address(family, a[kind]) if plen else b""
+
+    def span(kind: int, layout: struct.Struct) -> tuple[int, int] | None:
+        if kind not in a:
+            return None
+        if len(a[kind]) != layout.size:
+            raise MalformedError(f"a range of {len(a[kind])} bytes")
+        first, last = layout.unpack(a[kind])
+        return first, last
+
+    known = FRA_KNOWN | {
+        kind for kind in (FRA_SPORT_MASK, FRA_DPORT_MASK) if number(a.get(kind)) == 0xFFFF
+    }
+    unknown = [f"attribute {kind}" for kind in sorted(a.keys() - known)]
+    if number(a.get(FRA_SUPPRESS_IFGROUP), NOT_SET) != NOT_SET:
+        unknown.append("suppress_ifgroup")
+    suppress = number(a.get(FRA_SUPPRESS_PREFIXLEN), NOT_SET)
+    mark = number(a.get(FRA_FWMARK))
+    tos_mask = TOS_MASK[family] if tos else 0
+    if FRA_DSCP in a:
+        tos, tos_mask = number(a[FRA_DSCP]) << 2, number(a.get(FRA_DSCP_MASK), 0x3F) << 2
     return Rule(
         family=family,
         priority=number(a.get(FRA_PRIORITY)),
+        action=action,
         table=number(a.get(FRA_TABLE), table),
-        plain=simple and not l3mdev and a.keys() <= FRA_HARMLESS,
-        l3mdev=simple and l3mdev and a.keys() <= FRA_HARMLESS | {FRA_L3MDEV},
-        identity=data[at:end],
+        invert=bool(flags & FIB_RULE_INVERT),
+        src=prefix(FRA_SRC, src_len),
+        src_plen=src_len,
+        dst=prefix(FRA_DST, dst_len),
+        dst_plen=dst_len,
+        tos=tos,
+        tos_mask=tos_mask,
+        mark=mark,
+        mask=number(a.get(FRA_FWMASK), NOT_SET if mark else 0),
+        iif=text(a.get(FRA_IIFNAME)),
+        oif=text(a.get(FRA_OIFNAME)),
+        uids=span(FRA_UID_RANGE, RANGE32),
+        protocol=number(a.get(FRA_IP_PROTO)),
+        sport=span(FRA_SPORT_RANGE, RANGE16),
+        dport=span(FRA_DPORT_RANGE, RANGE16),
+        goto=number(a.get(FRA_GOTO)),
+        goto_resolved=not flags & FIB_RULE_UNRESOLVED,
+        suppress=None if suppress == NOT_SET else suppress,
+        l3mdev=number(a.get(FRA_L3MDEV)) != 0,
+        unknown=", ".join(unknown),
     )
 
 
@@ -335,6 +397,109 @@ def policy(data: bytes, at: int, end: int) -> Object:
     )
 
 
+# --- bridges, multicast routes
+
+
+def each(data: bytes, wanted: int) -> Iterator[bytes]:
+    """The contents of all attributes of a type."""
+    at, end = 0, len(data)
+    while end - at >= NLA.size:
+        length, kind = NLA.unpack_from(data, at)
+        if not NLA.size <= length <= end - at:
+            raise MalformedError(f"attribute {kind & NLA_TYPE_MASK} of {length} bytes")
+        if kind & NLA_TYPE_MASK == wanted:
+            yield data[at + NLA.size : at + length]
+        at += (length + 3) & ~3
+
+
+NDMSG = struct.Struct("=BxxxiHBB")
+NDA_DST, NDA_LLADDR, NDA_VLAN, NDA_VNI, NDA_MASTER = 1, 2, 5, 7, 9
+
+
+def fdb(data: bytes, at: int, end: int) -> Object:
+    _, ifindex, state, flags, _ = head(NDMSG, data, at, end)
+    a = attributes(data, at + NDMSG.size, end)
+    if len(a.get(NDA_LLADDR, b"")) != 6:
+        raise MalformedError("a forwarding entry without MAC")
+    return Fdb(
+        ifindex=ifindex,
+        mac=a[NDA_LLADDR],
+        vlan=number(a.get(NDA_VLAN)),
+        remote=a.get(NDA_DST, b""),
+        vni=number(a.get(NDA_VNI)),
+        master=number(a.get(NDA_MASTER)),
+        state=state,
+        flags=flags,
+    )
+
+
+BR_PORT_MSG, BR_VLAN_MSG = struct.Struct("=BxxxI"), struct.Struct("=BxxxI")
+BR_MDB_ENTRY = struct.Struct("=IBBH16sHxx")
+BRIDGE_VLAN_INFO = struct.Struct("=HH")
+MDBA_MDB, MDBA_MDB_ENTRY, MDBA_MDB_ENTRY_INFO, MDB_PERMANENT = 1, 1, 1, 1
+ENTRY, ENTRY_INFO, ENTRY_RANGE = 1, 1, 2  # BRIDGE_VLANDB_*
+# Of a group's protocol (ETH_P_*, network byte order): bytes of its address.
+GROUP_SIZES = {0x0800: 4, 0x86DD: 16, 0: 6}
+
+
+def mdb(data: bytes, at: int, end: int) -> Object:
+    _, bridge = head(BR_PORT_MSG, data, at, end)
+    found = []
+    for group in each(data[at + BR_PORT_MSG.size : end], MDBA_MDB):
+        for entry in each(group, MDBA_MDB_ENTRY):
+            for info in each(entry, MDBA_MDB_ENTRY_INFO):
+                entry_head: tuple[Any, ...] = head(BR_MDB_ENTRY, info, 0, len(info))
+                port, state, flags, vlan, content, kind = entry_head
+                size = GROUP_SIZES.get(socket.ntohs(kind))
+                if size is None:
+                    raise MalformedError(f"a group of protocol {socket.ntohs(kind):#x}")
+                permanent = state == MDB_PERMANENT
+                found.append(Mdb(bridge, port, vlan, content[:size], permanent, flags))
+    return Several(tuple(found))
+
+
+def bridge_vlan(data: bytes, at: int, end: int) -> Object:
+    _, ifindex = head(BR_VLAN_MSG, data, at, end)
+    found = []
+    for entry in each(data[at + BR_VLAN_MSG.size : end], ENTRY):
+        a = nested(entry)
+        if ENTRY_INFO not in a:
+            raise MalformedError("VLANs without number")
+        flags, first = head(BRIDGE_VLAN_INFO, a[ENTRY_INFO], 0, len(a[ENTRY_INFO]))
+        found.append(BridgeVlan(ifindex, first, number(a.get(ENTRY_RANGE), first), flags))
+    return Several(tuple(found))
+
+
+RTMSG = struct.Struct("=BBBBBBBBI")
+RTNEXTHOP = struct.Struct("=HBBi")
+RTNL_FAMILY_IPMR, RTNL_FAMILY_IP6MR = 128, 129
+RTA_DST, RTA_SRC, RTA_IIF, RTA_MULTIPATH, RTA_TABLE = 1, 2, 3, 9, 15
+MULTICAST_FAMILIES = {RTNL_FAMILY_IPMR: AF_INET, RTNL_FAMILY_IP6MR: AF_INET6}
+
+
+def multicast_route(data: bytes, at: int, end: int) -> Object:
+    fixed = head(RTMSG, data, at, end)
+    of, table = fixed[0], fixed[4]
+    family = MULTICAST_FAMILIES[of]
+    a = attributes(data, at + RTMSG.size, end)
+    hops, oifs, place = a.get(RTA_MULTIPATH, b""), [], 0
+    while len(hops) - place >= RTNEXTHOP.size:
+        length, _, _, oif = RTNEXTHOP.unpack_from(hops, place)
+        if not RTNEXTHOP.size <= length <= len(hops) - place:
+            raise MalformedError(f"a next hop of {length} bytes, {len(hops) - place} there")
+        oifs.append(oif)
+        place += (length + 3) & ~3
+    unset = bytes(ADDRESS_SIZE[family])
+    return MulticastRoute(
+        family=family,
+        table=number(a.get(RTA_TABLE), table),
+        source=address(family, a.get(RTA_SRC, unset)),
+        group=address(family, a.get(RTA_DST, unset)),
+        iif=number(a.get(RTA_IIF)),
+        oifs=tuple(oifs),
+    )
+
+
 # Not Netlink: what netlink.py reads from /proc with the rules, a message each.
 SETTINGS = 255
 MULTIPATH = struct.Struct("=BBB")
@@ -399,6 +564,12 @@ TYPES: dict[tuple[int, int], Type] = {
     (NETLINK_ROUTE, 37): ("RTM_DELQDISC", Family.QDISC, DELETED, qdisc),
     (NETLINK_ROUTE, 80): ("RTM_NEWNETCONF", Family.NETCONF, NEW, netconf),
     (NETLINK_ROUTE, 81): ("RTM_DELNETCONF", Family.NETCONF, DELETED, netconf),
+    (NETLINK_ROUTE, 84): ("RTM_NEWMDB", Family.MDB, NEW, mdb),
+    (NETLINK_ROUTE, 85): ("RTM_DELMDB", Family.MDB, DELETED, mdb),
+    # How a dump of MDBs answers.
+    (NETLINK_ROUTE, 86): ("RTM_GETMDB", Family.MDB, NEW, mdb),
+    (NETLINK_ROUTE, 112): ("RTM_NEWVLAN", Family.VLAN, NEW, bridge_vlan),
+    (NETLINK_ROUTE, 113): ("RTM_DELVLAN", Family.VLAN, DELETED, bridge_vlan),
     (NETLINK_ROUTE, 104): ("RTM_NEWNEXTHOP", Family.NEXTHOP, NEW, nexthop_object),
     (NETLINK_ROUTE, 105): ("RTM_DELNEXTHOP", Family.NEXTHOP, DELETED, nexthop_object),
     (NETLINK_NETFILTER, NFT | 3): ("NFT_MSG_NEWCHAIN", Family.CHAIN, NEW, chain),
@@ -413,6 +584,17 @@ TYPES: dict[tuple[int, int], Type] = {
 }
 
 
+# What comes under the same numbers as routes and neighbours, by the address family.
+OTHERS: dict[tuple[int, int], Type] = {
+    (24, RTNL_FAMILY_IPMR): ("RTM_NEWROUTE", Family.MROUTE, NEW, multicast_route),
+    (25, RTNL_FAMILY_IPMR): ("RTM_DELROUTE", Family.MROUTE, DELETED, multicast_route),
+    (24, RTNL_FAMILY_IP6MR): ("RTM_NEWROUTE", Family.MROUTE, NEW, multicast_route),
+    (25, RTNL_FAMILY_IP6MR): ("RTM_DELROUTE", Family.MROUTE, DELETED, multicast_route),
+    (28, AF_BRIDGE): ("RTM_NEWNEIGH", Family.FDB, NEW, fdb),
+    (29, AF_BRIDGE): ("RTM_DELNEIGH", Family.FDB, DELETED, fdb),
+}
+
+
 def type_name(protocol: int, kind: int) -> str:
     """RTM_NEWROUTE, ..., for people."""
     known = TYPES.get((protocol, kind))
@@ -424,6 +606,8 @@ def decode(protocol: int, kind: int, flags: int, data: bytes, at: int, end: int)
     known = TYPES.get((protocol, kind))
     if known is None:
         return None
+    if protocol == NETLINK_ROUTE and end > at:
+        known = OTHERS.get((kind, data[at]), known)
     name, family, change, decoder = known
     try:
         value = decoder(data, at, end)

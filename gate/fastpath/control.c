@@ -123,6 +123,7 @@ void control_init_ports(struct shm *stats)
 	for (unsigned i = 0; i < dir->capacity; i++) {
 		struct rte_port *p = &rte.ports[i];
 		struct port_state_row *row = &rows[i];
+		unsigned mtu;
 
 		if (i >= rte.n_ports || strcmp(row->name, p->fpn.plan->name))
 			memset(row, 0, sizeof(*row));
@@ -133,11 +134,12 @@ void control_init_ports(struct shm *stats)
 		snprintf(row->driver, sizeof(row->driver), "%s", p->fpn.driver);
 		snprintf(row->device, sizeof(row->device), "%.63s", p->fpn.plan->device);
 		row->tap_ifindex = p->tap.ifindex;
+		row->netns = p->tap.netns;
 		row->n_rxq = p->fpn.n_rxq;
 		row->n_txq = p->fpn.n_txq;
 		row->link_up = 0;
 		row->capturing = 0;
-		fpvi_get_mac(&p->tap, row->mac);
+		fpvi_look(&p->tap, &mtu, row->mac);
 		p->row = row;
 	}
 	shm_count(dir, (int)rte.n_ports - (int)atomic_load(&dir->used));
@@ -146,8 +148,16 @@ void control_init_ports(struct shm *stats)
 
 static void put_port(struct fpc_client *client, const struct rte_port *p)
 {
-	struct fpc_port port = {.port = p->fpn.id, .tap_ifindex = p->tap.ifindex};
+	struct fpc_port port = {
+		.port = p->fpn.id,
+		.tap_ifindex = p->tap.ifindex,
+		.netns = p->tap.netns,
+	};
 
+	if (!p->tap.ifindex) {
+		client_put(client, FPC_DEL, FEATURE_PORT, 0, &port, FPC_PORT_KEY_SIZE);
+		return;
+	}
 	memcpy(port.mac, p->row->mac, sizeof(port.mac));
 	snprintf(port.name, sizeof(port.name), "%s", p->row->name);
 	client_put(client, FPC_SET, FEATURE_PORT, 0, &port, sizeof(port));
@@ -264,11 +274,9 @@ void control_last_counters(void)
 			read_counters(&rte.ports[i], &before[i]);
 }
 
-static void follow_mtu(struct rte_port *p)
+static void follow_mtu(struct rte_port *p, unsigned mtu)
 {
-	unsigned mtu;
-
-	if (fpvi_get_mtu(&p->tap, &mtu) || mtu == p->row->mtu)
+	if (mtu == p->row->mtu)
 		return;
 	if (mtu > rte.plan->mtu)
 		log_warn("port %s: MTU %u in Linux, but FP_MTU is %u: longer packets are dropped",
@@ -278,28 +286,55 @@ static void follow_mtu(struct rte_port *p)
 	p->row->mtu = mtu;
 }
 
+static void tell_move(const struct rte_port *p, int rc)
+{
+	const char *name = p->fpn.plan->name;
+
+	if (rc)
+		log_warn("port %s: its TAP is in a namespace that can't be entered: %s; all it "
+			 "receives is Linux's",
+			 name, strerror(-rc));
+	else if (p->tap.netns)
+		log_info("port %s: its TAP %s is in another network namespace now", name,
+			 p->tap.name);
+	else
+		log_info("port %s: its TAP %s is in this network namespace", name, p->tap.name);
+}
+
 /* Device and TAP, ten times a second. */
 static int look_after(struct rte_port *p, const struct port_state_row *was, bool is_first,
 		      struct fpc_client *client, struct err *err)
 {
-	unsigned ifindex = fpvi_ifindex(&p->tap);
+	unsigned ifindex = p->tap.ifindex, mtu = 0;
+	uint64_t netns = p->tap.netns;
 	uint8_t mac[6], link = p->row->link_up;
+	bool moved;
+	int rc = fpvi_look(&p->tap, &mtu, mac);
 
-	if (ifindex != p->tap.ifindex) {
+	if (rc == -ENODEV) {
 		err_set(err, ENODEV, "port %s: its TAP was removed from Linux", p->row->name);
 		return err_hint(err, "fp-rte makes it anew when it starts; `ip link set NAME down` "
 				     "stops a port");
 	}
 	read_counters(p, was);
-	if (is_first || link != p->row->link_up)
-		fpvi_set_carrier(&p->tap, p->row->link_up);
-	follow_mtu(p);
-	if (!fpvi_get_mac(&p->tap, mac) && memcmp(mac, p->row->mac, 6)) {
-		port_set_mac(&p->fpn, mac);
-		memcpy(p->row->mac, mac, 6);
-		if (client->ready)
-			put_port(client, p);
+	moved = p->tap.ifindex != ifindex || p->tap.netns != netns;
+	if (moved) {
+		tell_move(p, rc);
+		p->row->tap_ifindex = p->tap.ifindex;
+		p->row->netns = p->tap.netns;
 	}
+	if (is_first || moved || link != p->row->link_up)
+		fpvi_set_carrier(&p->tap, p->row->link_up);
+	if (!rc) {
+		follow_mtu(p, mtu);
+		if (memcmp(mac, p->row->mac, 6)) {
+			port_set_mac(&p->fpn, mac);
+			memcpy(p->row->mac, mac, 6);
+			moved = true;
+		}
+	}
+	if (moved && client->ready)
+		put_port(client, p);
 	return 0;
 }
 

@@ -37,10 +37,12 @@ static int add_vhost(struct rte_port *p, struct err *err)
 	struct rte_eth_conf conf = {};
 	struct rte_eth_dev_info info;
 	uint16_t rxd = 1024, txd = 1024;
-	uint8_t mac[6];
-	int rc;
+	const uint8_t *mac = p->row->mac;
+	int rc = fpvi_enter(&p->tap);
 
-	fpvi_get_mac(&p->tap, mac);
+	if (rc)
+		return err_set(err, -rc, "port %s: can't enter its TAP's namespace: %s",
+			       p->fpn.plan->name, strerror(-rc));
 	fpvi_release(&p->tap);
 	snprintf(name, sizeof(name), "net_virtio_user%u", p->fpn.id);
 	snprintf(args, sizeof(args),
@@ -64,6 +66,8 @@ static int add_vhost(struct rte_port *p, struct err *err)
 		rc = rte_eth_tx_queue_setup(p->vhost, 0, txd, SOCKET_ID_ANY, NULL);
 	if (!rc)
 		rc = rte_eth_dev_start(p->vhost);
+	fpvi_leave(&p->tap);
+	fpvi_find_vhost(&p->tap);
 	if (rc) {
 		err_set(err, rc < 0 ? -rc : EIO, "port %s: vhost-net doesn't serve its TAP: %s",
 			p->tap.name, rte_strerror(-rc));

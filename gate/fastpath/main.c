@@ -144,19 +144,26 @@ static void guard(const struct fpvi *tap)
 	capture_close(&rte.capture);
 }
 
-static int open_ports(const struct plan *plan, struct err *err)
+static int open_ports(const struct plan *plan, const struct shm *stats, struct err *err)
 {
+	const struct port_state_row *rows = shm_rows(stats, "port_state");
 	unsigned initial = plan->mtu < 1500 ? plan->mtu : 1500;
 
 	for (unsigned i = 0; i < plan->n_ports; i++) {
+		struct fpvi_place before = {};
 		int rc = port_open(&rte.ports[i].fpn, plan, i, err);
 
 		if (rc)
 			return rc;
 		rte.n_ports = i + 1;
-		rte.ports[i].tap.fd = -1;
+		rte.ports[i].tap.fd = rte.ports[i].tap.vhost_fd = -1;
+		if (!strcmp(rows[i].name, plan->ports[i].name)) {
+			before.netns = rows[i].netns;
+			before.ifindex = rows[i].tap_ifindex;
+			memcpy(before.mac, rows[i].mac, sizeof(before.mac));
+		}
 		rc = fpvi_open(&rte.ports[i].tap, plan->ports[i].name, rte.ports[i].fpn.linux_mac,
-			       initial, err);
+			       initial, &before, err);
 		if (rc)
 			return rc;
 		guard(&rte.ports[i].tap);
@@ -260,7 +267,7 @@ static int forward(const struct paths *paths, const struct settings *settings,
 		goto unmap;
 	rte.linux_pool = eal_pool(plan, 0, err);
 	prepare_captures();
-	rc = rte.linux_pool ? open_ports(plan, err) : -ENOMEM;
+	rc = rte.linux_pool ? open_ports(plan, &stats, err) : -ENOMEM;
 	if (rc)
 		goto close;
 	control_init_ports(&stats);

@@ -84,8 +84,9 @@ static void follow_captures(int64_t now)
 
 	if (!text)
 		return;
+	/* What is captured in other namespaces isn't seen. */
 	for (unsigned i = 0; i < rte.n_ports; i++)
-		ifindex[i] = rte.ports[i].tap.ifindex;
+		ifindex[i] = rte.ports[i].tap.netns ? 0 : rte.ports[i].tap.ifindex;
 	wanted = capture_listeners(text, ifindex, rte.n_ports);
 	for (unsigned i = 0; i < rte.n_ports; i++) {
 		if (wanted >> i & 1)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "fpn/fpvi.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -8,26 +9,71 @@
 #include <linux/rtnetlink.h>
 #include <linux/virtio_net.h>
 #include <net/if_arp.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* One socket for all questions to Linux about interfaces; made once, never closed. */
-static int control_socket(void)
+#define NAMESPACES "/run/netns"
+
+/* This thread's namespace as the process found it; opened once, never closed. */
+static int home(void)
 {
 	static int fd = -1;
 
 	if (fd < 0)
-		fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	return fd;
 }
 
-static int link_ioctl(const struct fpvi *tap, unsigned long request, struct ifreq *ifr)
+/* A socket for questions to the namespace that the thread is in; -errno. */
+static int question(void)
 {
-	memcpy(ifr->ifr_name, tap->name, sizeof(ifr->ifr_name));
-	return ioctl(control_socket(), request, ifr) ? -errno : 0;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static uint64_t cookie(int fd)
+{
+	uint64_t ret = 0;
+	socklen_t len = sizeof(ret);
+
+	return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &ret, &len) ? 0 : ret;
+}
+
+static uint64_t home_cookie(void)
+{
+	static uint64_t ret;
+	int fd = ret ? -1 : question();
+
+	if (fd >= 0) {
+		ret = cookie(fd);
+		close(fd);
+	}
+	return ret;
+}
+
+static int go(int netns)
+{
+	return setns(netns, CLONE_NEWNET) ? -errno : 0;
+}
+
+/* A process whose thread is lost in another namespace would do harm there. */
+static void go_home(void)
+{
+	if (go(home()))
+		abort();
+}
+
+static int link_ioctl(int fd, const char *name, unsigned long request, struct ifreq *ifr)
+{
+	memset(ifr->ifr_name, 0, sizeof(ifr->ifr_name));
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", name);
+	return ioctl(fd, request, ifr) ? -errno : 0;
 }
 
 #ifndef IFF_NO_CARRIER
@@ -72,7 +118,7 @@ static int set_up(struct fpvi *tap, const uint8_t mac[6], unsigned mtu, struct e
 {
 	int header = sizeof(struct virtio_net_hdr);
 	struct ifreq ifr = {};
-	int rc;
+	int fd, rc;
 
 	if (ioctl(tap->fd, TUNSETPERSIST, 1) || ioctl(tap->fd, TUNSETVNETHDRSZ, &header) ||
 	    ioctl(tap->fd, TUNSETOFFLOAD, TUN_F_CSUM))
@@ -80,23 +126,67 @@ static int set_up(struct fpvi *tap, const uint8_t mac[6], unsigned mtu, struct e
 			       strerror(errno));
 	if (!tap->is_new)
 		return 0;
+	fd = question();
 	ifr.ifr_hwaddr.sa_family = ARPHRD_ETHER;
 	memcpy(ifr.ifr_hwaddr.sa_data, mac, 6);
 	/* A virtual device without an address of its own: the TAP keeps the one Linux made up. */
-	rc = memcmp(mac, (uint8_t[6]){}, 6) ? link_ioctl(tap, SIOCSIFHWADDR, &ifr) : 0;
+	rc = memcmp(mac, (uint8_t[6]){}, 6) ? link_ioctl(fd, tap->name, SIOCSIFHWADDR, &ifr) : 0;
 	if (!rc) {
 		ifr.ifr_mtu = (int)mtu;
-		rc = link_ioctl(tap, SIOCSIFMTU, &ifr);
+		rc = link_ioctl(fd, tap->name, SIOCSIFMTU, &ifr);
 	}
+	if (fd >= 0)
+		close(fd);
 	return rc ? err_set(err, -rc, "port %s: can't set MAC and MTU of the TAP: %s", tap->name,
 			    strerror(-rc))
 		  : 0;
 }
 
-int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu,
-	      struct err *err)
+/* Whether the thread's namespace is @place's and has the TAP; its name in @ret. */
+static bool is_there(const struct fpvi_place *place, char ret[IFNAMSIZ])
 {
-	struct fpvi tap = {.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+	struct ifreq ifr = {.ifr_ifindex = (int)place->ifindex};
+	int fd = question();
+	bool found = fd >= 0 && cookie(fd) == place->netns && !ioctl(fd, SIOCGIFNAME, &ifr);
+
+	if (found)
+		memcpy(ret, ifr.ifr_name, IFNAMSIZ);
+	found = found && !link_ioctl(fd, ret, SIOCGIFHWADDR, &ifr) &&
+		!memcmp(ifr.ifr_hwaddr.sa_data, place->mac, 6);
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+/* Leaves the thread in the namespace of @place, if it and the TAP are still there: true. */
+static bool go_back_to(const struct fpvi_place *place, char ret_name[IFNAMSIZ])
+{
+	DIR *dir = place->netns && home() >= 0 ? opendir(NAMESPACES) : NULL;
+	const struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0 && !go(fd)) {
+			found = is_there(place, ret_name);
+			if (!found)
+				go_home();
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* In the thread's namespace. */
+static int open_here(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu,
+		     struct err *err)
+{
+	struct fpvi tap = {.fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC),
+			   .vhost_fd = -1};
 	int rc;
 
 	snprintf(tap.name, sizeof(tap.name), "%s", name);
@@ -118,6 +208,21 @@ int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned
 	}
 	*ret = tap;
 	return 0;
+}
+
+int fpvi_open(struct fpvi *ret, const char *name, const uint8_t mac[6], unsigned mtu,
+	      const struct fpvi_place *before, struct err *err)
+{
+	char there[IFNAMSIZ];
+	int rc;
+
+	if (!go_back_to(before, there))
+		return open_here(ret, name, mac, mtu, err);
+	rc = open_here(ret, there, mac, mtu, err);
+	go_home();
+	if (!rc)
+		ret->netns = before->netns;
+	return rc;
 }
 
 void fpvi_release(struct fpvi *tap)
@@ -147,31 +252,113 @@ void fpvi_close(struct fpvi *tap)
 	tap->fd = -1;
 }
 
-int fpvi_get_mtu(const struct fpvi *tap, unsigned *ret)
+/* A file descriptor that belongs to the TAP, for questions. */
+static int any_fd(const struct fpvi *tap)
+{
+	return tap->fd >= 0 ? tap->fd : tap->vhost_fd;
+}
+
+void fpvi_find_vhost(struct fpvi *tap)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	char target[32];
+
+	while (dir && (entry = readdir(dir))) {
+		struct ifreq ifr = {};
+		ssize_t n = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		int fd = n > 0 ? (int)strtol(entry->d_name, NULL, 10) : -1;
+
+		target[n > 0 ? n : 0] = '\0';
+		if (!strcmp(target, "/dev/net/tun") && !ioctl(fd, TUNGETIFF, &ifr) &&
+		    !strcmp(ifr.ifr_name, tap->name))
+			tap->vhost_fd = fd;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/* What the thread's namespace says of the device @name. */
+static int ask(int fd, const char *name, unsigned *ret_ifindex, unsigned *ret_mtu,
+	       uint8_t ret_mac[6])
 {
 	struct ifreq ifr = {};
-	int rc = link_ioctl(tap, SIOCGIFMTU, &ifr);
+	int rc = link_ioctl(fd, name, SIOCGIFINDEX, &ifr);
 
-	if (!rc)
-		*ret = (unsigned)ifr.ifr_mtu;
+	if (rc)
+		return rc;
+	*ret_ifindex = (unsigned)ifr.ifr_ifindex;
+	rc = link_ioctl(fd, name, SIOCGIFMTU, &ifr);
+	if (rc)
+		return rc;
+	*ret_mtu = (unsigned)ifr.ifr_mtu;
+	rc = link_ioctl(fd, name, SIOCGIFHWADDR, &ifr);
+	if (rc)
+		return rc;
+	memcpy(ret_mac, ifr.ifr_hwaddr.sa_data, 6);
+	return 0;
+}
+
+/* Makes the namespace of the device this thread's. -ENODEV: there's no device any more. */
+static int go_to_device(const struct fpvi *tap)
+{
+	int netns = ioctl(any_fd(tap), TUNGETDEVNETNS);
+	int rc;
+
+	if (netns < 0)
+		return errno == EBADFD || errno == EBADF ? -ENODEV : -errno;
+	rc = home() < 0 ? -EBADF : go(netns);
+	close(netns);
 	return rc;
 }
 
-int fpvi_get_mac(const struct fpvi *tap, uint8_t ret[6])
+int fpvi_look(struct fpvi *tap, unsigned *ret_mtu, uint8_t ret_mac[6])
 {
+	static int here = -1;
 	struct ifreq ifr = {};
-	int rc = link_ioctl(tap, SIOCGIFHWADDR, &ifr);
+	unsigned ifindex;
+	int fd, rc;
 
-	if (!rc)
-		memcpy(ret, ifr.ifr_hwaddr.sa_data, 6);
+	if (here < 0)
+		here = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* Mostly it's where it was. */
+	if (!tap->netns && !ask(here, tap->name, &ifindex, ret_mtu, ret_mac) &&
+	    ifindex == tap->ifindex)
+		return 0;
+	rc = go_to_device(tap);
+	if (rc) {
+		tap->ifindex = 0;
+		return rc;
+	}
+	fd = question();
+	if (fd < 0) {
+		rc = fd;
+	} else if (ioctl(any_fd(tap), TUNGETIFF, &ifr)) {
+		rc = -ENODEV;
+	} else {
+		rc = ask(fd, ifr.ifr_name, &ifindex, ret_mtu, ret_mac);
+		tap->netns = cookie(fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	go_home();
+	if (!rc) {
+		memcpy(tap->name, ifr.ifr_name, sizeof(tap->name));
+		tap->netns = tap->netns == home_cookie() ? 0 : tap->netns;
+	}
+	tap->ifindex = rc ? 0 : ifindex;
 	return rc;
 }
 
-unsigned fpvi_ifindex(const struct fpvi *tap)
+int fpvi_enter(const struct fpvi *tap)
 {
-	struct ifreq ifr = {};
+	return tap->netns ? go_to_device(tap) : 0;
+}
 
-	return link_ioctl(tap, SIOCGIFINDEX, &ifr) ? 0 : (unsigned)ifr.ifr_ifindex;
+void fpvi_leave(const struct fpvi *tap)
+{
+	if (tap->netns)
+		go_home();
 }
 
 /* TUNSETCARRIER needs the queue, which vhost has in its hands; IFLA_CARRIER does the same without. */
@@ -195,9 +382,12 @@ int fpvi_set_carrier(const struct fpvi *tap, bool up)
 		struct nlmsgerr error;
 		char more[512];
 	} answer = {};
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	int rc = 0;
+	int fd, rc = fpvi_enter(tap);
 
+	if (rc)
+		return rc;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	fpvi_leave(tap);
 	if (fd < 0)
 		return -errno;
 	if (send(fd, &request, sizeof(request), 0) < 0 || recv(fd, &answer, sizeof(answer), 0) < 0)

@@ -34,6 +34,7 @@ FUNCTIONS = [
     "lib/paths.h",
     "lib/settings.h",
     "lib/lock.h",
+    "lib/folder.h",
     "shm/shm.h",
     "features/feature.h",
     "fpc/frame.h",

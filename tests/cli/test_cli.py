@@ -65,6 +65,8 @@ def test_interfaces_shows_links_with_their_flags_and_skips_free_rows(instance: I
         "forward4": True,
         "forward6": False,
         "flags": [],
+        "l3mdev": "",
+        "table": None,
     }
     assert (rows[2]["type"], rows[2]["port"], rows[2]["flags"]) == ("linux", None, ["rpf"])
 
@@ -154,6 +156,7 @@ def test_route_get_names_the_neighbour_that_a_packet_would_go_to(instance: Insta
             "prefix": "192.0.2.0/24",
             "family": 4,
             "vrf": 0,
+            "table": 254,
             "type": "connected",
             "via": None,
             "interface": "p1",
@@ -353,6 +356,9 @@ def test_every_command_explains_itself_and_shows_keys_that_it_has(instance: Inst
     instance.rows(instance.config, "mss", "mss_row")[1].clamp = 1400
     instance.rows(instance.stats, "stage", "stage_row")[0].name = b"ip_filter"
     instance.rows(instance.stats, "plugin", "plugin_row")[0].name = b"marker"
+    instance.rows(instance.config, "vrf", "vrf_row")[0].rules4 = 1
+    rules = instance.rows(instance.config, "rule_set", "rule_set_row")[1]
+    rules.n, rules.rule[0].entry.action = 1, lib.FPC_RULE_BLACKHOLE
     extra = {"route get": "route get 192.0.2.2", "stages": "stages --all"}
     for name, command in commands().items():
         assert command.help

@@ -128,7 +128,7 @@ def test_bash_offers_every_command_and_option(program: str) -> None:
 
 
 def test_bash_offers_what_fits_only() -> None:
-    assert {"route", "routes", "rings", "refused"} == set(complete("fp-cli", "r"))
+    assert {"route", "routes", "rings", "refused", "rules"} == set(complete("fp-cli", "r"))
     assert complete("fp-cli", "--instance", "x", "route", "")[0] == "get"
     assert complete("fp-cli", "-j", "trace", "--po") == ["--port"]
     assert complete("fp-cli", "trace", "--count", "") == []

@@ -107,7 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	store_feature(store, neigh->id, neigh->key_size);
 	routes = routes_new(store, route->id);
 	neighs = neighs_new(store, neigh->id);
-	routes->all_tables = true;
 	for (unsigned i = 0; i < 2; i++) {
 		inlet_decode(inlet, (uint16_t)(RTM_NEWROUTE + i), routes_message, routes);
 		inlet_decode(inlet, (uint16_t)(RTM_NEWNEIGH + i), neighs_message, neighs);

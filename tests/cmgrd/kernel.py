@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sluice.cmgrd.app import Follower
 from sluice.cmgrd.core import Core
+from sluice.cmgrd.follower import Follower
 from sluice.fpc import decode
 
 QUIET = {
@@ -115,3 +115,15 @@ async def equals_fresh(follower: Follower, *, timeout: float = 10) -> None:
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError("after events:\n" + "\n".join(found)) from None
+
+
+async def settled_with(
+    follower: Follower, condition: Callable[[], bool], *, timeout: float = 10
+) -> None:
+    """Until that holds; what the follower knows otherwise is told by the caller's next assertion."""
+    try:
+        async with asyncio.timeout(timeout):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"after {timeout} s: {follower.core.due}") from None

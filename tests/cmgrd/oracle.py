@@ -23,8 +23,6 @@ from sluice.cmgrd.kernel import (
     NUD_PROBE,
     NUD_REACHABLE,
     NUD_STALE,
-    RT_TABLE_LOCAL,
-    RT_TABLE_MAIN,
     RTN_MULTICAST,
     RTNH_F_DEAD,
     RTNH_F_LINKDOWN,
@@ -52,7 +50,6 @@ MTU_MAX = 65534
 HOP = struct.Struct("=IBBH16s")  # struct fpc_nexthop
 HOP_FLAGS = 5  # where they stand in it
 NEIGH = struct.Struct("=IIB3x16sI6sH")  # struct fpc_neigh
-TABLES = {RT_TABLE_MAIN, RT_TABLE_LOCAL}
 UNSUPPORTED: int = lib.FPC_ROUTE_UNSUPPORTED
 HOP_DEAD: int = lib.FPC_NEXTHOP_DEAD
 HOP_LINKDOWN: int = lib.FPC_NEXTHOP_LINKDOWN
@@ -282,8 +279,6 @@ class Routes:
             return
         if shown.type == RTN_MULTICAST and shown.family == AF_INET6 and not dumped:
             self.redumps.add("link")
-        if shown.table not in TABLES:
-            return
         new = Known(self.encode(shown), shown.rest)
         key = new.body[:KEY_SIZE]
         if dumped:

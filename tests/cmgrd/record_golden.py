@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent / "golden"
 def record(name: str) -> None:
     async def run() -> None:
         ip(*SETUP)
-        core = RecordedCore(FOLDER / f"{name}.netlink.jsonl")
+        core = RecordedCore((FOLDER / f"{name}.netlink.jsonl").open("w"))
         async with following(core) as follower:
             for step in SCENARIOS[name]:
                 core.write(do="note", text="; ".join(f"ip {line}" for line in step))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sluice.cmgrd import wire
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.kernel import (
+    AF_BRIDGE,
     AF_INET,
     AF_INET6,
     IFF_NOARP,
@@ -25,6 +26,7 @@ from sluice.cmgrd.kernel import (
     Family,
     Link,
     Message,
+    Vrf,
 )
 from sluice.fpc import FEATURES
 
@@ -111,6 +113,12 @@ def recorded(*kinds: int) -> list[tuple[int, int, bytes]]:
 ALL = recorded(NEW, DEL, NEW_NEIGH, DEL_NEIGH)
 
 
+# Message types that are multicast routes or forwarding entries by their family, which wire.py reads.
+OF_OTHERS = {(kind, family) for kind in (NEW, DEL) for family in wire.MULTICAST_FAMILIES} | {
+    (kind, AF_BRIDGE) for kind in (NEW_NEIGH, DEL_NEIGH)
+}
+
+
 def test_what_the_kernel_said_is_read_alike() -> None:
     both = Both()
     for kind, flags, payload in ALL:
@@ -129,6 +137,8 @@ def test_messages_with_flipped_and_missing_bits_are_read_or_refused_alike(seed: 
             broken[chance.randrange(len(broken))] = chance.choice([0, 1, 2, 4, 8, 16, 30, 128, 255])
         if chance.random() < 0.2:
             del broken[chance.randrange(len(broken)) :]
+        if broken and (kind, broken[0]) in OF_OTHERS:
+            continue
         both.give(kind, flags, bytes(broken))
     both.core.due = {}
     both.routes.redumps = set()
@@ -321,10 +331,7 @@ def test_the_end_of_a_dump_and_its_errors_are_seen() -> None:
 
 
 def test_the_key_carries_vrf_and_table() -> None:
-    core = Core()
-    core.vrf = 7
-    routes = next(feature for feature in core.features if feature.number == ROUTE)
-    routes.routes.all_tables = True  # type: ignore[attr-defined]
+    core = Core(Vrf(7))
     payload = simple(1) + u32(15, 1000)
     core.message(0, NEW, 0, payload, 0, len(payload), late=False)
     (key,) = core.objects.wanted[ROUTE]

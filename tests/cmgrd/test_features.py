@@ -25,10 +25,12 @@ from sluice.cmgrd.kernel import (
     NUD_STALE,
     Address,
     Chain,
+    ChainRule,
     Change,
     Family,
     Link,
     Message,
+    MulticastRoute,
     Multipath,
     Netconf,
     Object,
@@ -52,8 +54,10 @@ FAMILIES: dict[type, Family] = {
     Netconf: Family.NETCONF,
     Qdisc: Family.QDISC,
     Rule: Family.RULE,
+    MulticastRoute: Family.MROUTE,
     Multipath: Family.RULE,
     Chain: Family.CHAIN,
+    ChainRule: Family.CHAIN,
     PathMtu: Family.RULE,
     Policy: Family.POLICY,
 }
@@ -269,46 +273,6 @@ def test_neighbours_go_with_their_link() -> None:
 
 # --- the guard
 
-PLAIN = {
-    AF_INET: [(0, 255), (32766, 254), (32767, 253)],
-    AF_INET6: [(0, 255), (32766, 254)],
-}
-
-
-def rules(*extra: Rule, without: tuple[int, int] = (-1, -1)) -> list[Rule]:
-    return [
-        Rule(family, priority, table, True, False, bytes([family, priority % 256, table]))
-        for family, plain in PLAIN.items()
-        for priority, table in plain
-        if (family, priority) != without
-    ] + list(extra)
-
-
-ODD4 = Rule(AF_INET, 100, 254, False, False, b"odd4")
-ODD6 = Rule(AF_INET6, 100, 254, False, False, b"odd6")
-L3MDEV = Rule(AF_INET, 1000, 0, False, True, b"l3mdev")
-
-
-@pytest.mark.parametrize(
-    ("values", "flags"),
-    [
-        (rules(), []),
-        (rules(L3MDEV), []),
-        (rules(ODD4), ["POLICY4"]),
-        (rules(ODD6), ["POLICY6"]),
-        (rules(ODD4, ODD6), ["POLICY4", "POLICY6"]),
-        (rules(Rule(AF_INET, 5, 100, True, False, b"x")), ["POLICY4"]),
-        (rules(without=(AF_INET, 0)), ["POLICY4"]),
-        (rules(without=(AF_INET6, 32766)), ["POLICY6"]),
-    ],
-)
-def test_rules_beyond_the_default_ones_guard_their_family(
-    values: list[Rule], flags: list[str]
-) -> None:
-    core = settled()
-    dumped(core, Family.RULE, *values)
-    assert only(core, "vrf")["flags"] == flags
-
 
 @pytest.mark.parametrize(
     ("settings", "flags"),
@@ -322,7 +286,7 @@ def test_rules_beyond_the_default_ones_guard_their_family(
 )
 def test_the_choice_among_next_hops_is_told(settings: Multipath, flags: list[str]) -> None:
     core = settled()
-    dumped(core, Family.RULE, *rules(), settings)
+    dumped(core, Family.RULE, settings)
     assert only(core, "vrf")["flags"] == flags
 
 

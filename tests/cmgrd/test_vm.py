@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 
 import pytest
-from sluice.cmgrd.app import Follower
+from sluice.cmgrd.follower import Follower
 from sluice.fpc import FEATURES, decode
 
 from tests.cmgrd.kernel import equals_fresh, following, in_namespace, ip

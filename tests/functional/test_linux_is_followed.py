@@ -264,21 +264,73 @@ def test_a_firewall_that_only_linux_knows_is_obeyed(rig: Rig, family: str, addre
 
 
 @pytest.mark.parametrize(("option", "address"), [("-4", RIGHT.host4), ("-6", RIGHT.host6)])
-def test_an_ip_rule_leaves_the_family_to_linux_until_it_goes(
+def test_a_rule_that_only_linux_knows_sends_what_it_may_match_to_linux(
     rig: Rig, option: str, address: str
 ) -> None:
     source = LEFT.host6 if ":" in address else LEFT.host4
-    rig.router.ip(f"{option} rule add from {source} blackhole pref 100")
+    # Devices' groups aren't known to the fast path.
+    rig.router.ip(f"{option} rule add from {source} table main suppress_ifgroup 77 pref 100")
     try:
-        wait_for_policy(rig, source, address, on=True)
-        before = rig.fast_path.counters()
-        assert arrivals(rig, source, address) == []
-        assert (rig.fast_path.counters() - before).forwarded == 0
+
+        def at_linux() -> bool:
+            before = rig.fast_path.counters()
+            assert len(arrivals(rig, source, address)) == 10
+            return (rig.fast_path.counters() - before).exceptions >= 10
+
+        wait_for(at_linux, "Linux to have the packets", timeout=20, interval=0.05)
     finally:
         rig.router.ip(f"{option} rule del pref 100")
-    wait_for_policy(rig, source, address, on=False)
+    wait_for(lambda: not at_linux(), "the fast path to have them", timeout=20, interval=0.05)
     with rig.carried(packets=10, exceptions=BACKGROUND):
         assert len(arrivals(rig, source, address)) == 10
+
+
+@pytest.mark.parametrize(
+    ("option", "address", "gateway"),
+    [("-4", "203.0.113.200", RIGHT.host4), ("-6", "2001:db8:3:8000::1", RIGHT.host6)],
+)
+def test_rules_choose_the_table_in_the_fast_path(
+    rig: Rig, option: str, address: str, gateway: str
+) -> None:
+    """By main back to h1, by table 100 to h2: only what the rules select arrives there."""
+    v6 = ":" in address
+    source, other = (LEFT.host6, "2001:db8:1::77") if v6 else (LEFT.host4, "192.0.2.77")
+    prefix, back = ("2001:db8:3:8000::/49", LEFT.host6) if v6 else ("203.0.113.192/26", LEFT.host4)
+    rig.router.ip(f"route add {prefix} via {back}")
+    rig.router.ip(f"{option} route add default via {gateway} table 100")
+    rules = ("from {} table 100 pref 100", "from {} dport 7 blackhole pref 90")
+    try:
+        follow(rig, prefix, via=back, interface="p1")
+        assert arrivals(rig, source, address) == []
+        for rule in rules:
+            rig.router.ip(f"{option} rule add {rule.format(source)}")
+        wait_for(
+            lambda: len(arrivals(rig, source, address)) == 10,
+            "packets to take table 100",
+            timeout=20,
+            interval=0.05,
+        )
+        with rig.carried(packets=10, exceptions=BACKGROUND):
+            assert len(arrivals(rig, source, address)) == 10
+        assert arrivals(rig, other, address) == []
+        shown = [row for row in rig.fast_path.table("rules") if row["family"] == (6 if v6 else 4)]
+        assert [row["pref"] for row in shown][:3] == [0, 1, 2]
+        assert any(row["action"] == "table 100" and row["from"].startswith(source) for row in shown)
+        rig.router.ip(f"{option} rule add from {source} blackhole pref 50")
+
+        def dropped() -> bool:
+            before = rig.fast_path.counters()
+            assert len(arrivals(rig, source, address)) in (0, 10)
+            return (rig.fast_path.counters() - before).drops >= 10
+
+        wait_for(dropped, "the fast path to drop them", timeout=20, interval=0.05)
+    finally:
+        for pref in (50, 90, 100):
+            rig.router.ip(f"{option} rule del pref {pref}", check=False)
+        rig.router.ip(f"{option} route flush table 100", check=False)
+    wait_for(
+        lambda: not rig.fast_path.table("rules"), "the rules to be gone", timeout=20, interval=0.05
+    )
 
 
 def test_the_reverse_path_filter_is_linuxs(rig: Rig) -> None:

@@ -6,6 +6,8 @@ from _sluice import lib
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
@@ -327,3 +329,28 @@ def test_a_burst_of_many_prefix_lengths_finds_each_its_route(
         packets.append((udp(dst=f"2001:db9:{i << 8:x}::1"), lladdr))
     out = router.burst(lan.number, [frame(p) for p, _ in packets])
     assert [o.frame for o in out] == [forwarded(p, dst=lladdr) for p, lladdr in packets]
+
+
+@pytest.mark.parametrize(
+    ("message", "to_linux"),
+    [
+        (ICMPv6ND_NS(tgt="2001:db8:2::10"), True),
+        (ICMPv6ND_NA(tgt="2001:db8:2::10"), True),
+        (ICMPv6EchoRequest(), False),
+    ],
+    ids=["solicitation", "advertisement", "ping"],
+)
+def test_neighbour_discovery_sent_to_the_router_is_linuxs(
+    lan: Port, wan: Port, message: Packet, to_linux: bool
+) -> None:
+    """Linux may be a proxy of the address."""
+    packet = IPv6(src="2001:db8:1::10", dst="2001:db8:2::10", hlim=255) / message
+    expected = (
+        lan.to_linux("ip6_neighbour_discovery", frame(packet))
+        if to_linux
+        else wan.sent(forwarded(packet))
+    )
+    assert lan.receives(frame(packet)) == expected
+    # From further away it's an ordinary packet.
+    packet = IPv6(src="2001:db8:1::10", dst="2001:db8:2::10", hlim=254) / message
+    assert lan.receives(frame(packet)) == wan.sent(forwarded(packet))

@@ -128,7 +128,9 @@ class Rig:
         driver: Driver = Driver.AF_XDP,
         settings: dict[str, str] | None = None,
         silent_hosts: bool = False,
+        vrfs: bool = False,
     ) -> None:
+        """`vrfs`: namespaces called as `vrf` says are VRFs."""
         self.driver = driver
         self.work = work
         self.settings = settings or {}
@@ -146,13 +148,18 @@ class Rig:
         with_env = [*options, "--env", str(self.env_file)]
         self.fpmd = self.daemon("fpmd", with_env)
         self.rte = self.daemon("fp-rte", with_env)
-        self.cmgrd = self.daemon("cmgrd", options)
+        cmgrd = [*options, "--vrfs", self.vrf("*")] if vrfs else options
+        self.cmgrd = self.daemon("cmgrd", cmgrd)
         self.daemons = (self.fpmd, self.rte, self.cmgrd)
         self.fast_path = FastPath(self.instance)
         self.idle_buffers: int | None = None
 
     def daemon(self, name: str, options: list[str]) -> Daemon:
         return Daemon(name, options, namespace=self.router.namespace, log=self.work / f"{name}.log")
+
+    def vrf(self, name: str) -> str:
+        """The namespace of a VRF of this rig."""
+        return f"{self.name}-vrf-{name}"
 
     @property
     def on(self) -> bool:

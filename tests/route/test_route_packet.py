@@ -230,7 +230,7 @@ def test_an_applied_route_that_must_wait_again_is_linux_s(
         ({"plen": 33}, "plen"),
         ({"dst": bytes([203, 0, 113, 1] + [0] * 12)}, "dst"),
         ({"dst": bytes([203, 0, 113, 0] + [1] * 12)}, "dst"),
-        ({"table": 100}, "table"),
+        ({"table": 0}, "table"),
         ({"n_nexthops": 65}, "n_nexthops"),
         ({"nexthops": [nexthop(10) | {"family": 7}]}, "nexthops"),
     ],

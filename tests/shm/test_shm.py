@@ -108,7 +108,7 @@ other_name = ffi.new("char[]", b"another")
     ("alter", "text"),
     [
         (change("version", 9), "table 'iface' is version 9 with rows of 64 bytes"),
-        (change("row_size", 128), "table 'iface' is version 2 with rows of 128 bytes"),
+        (change("row_size", 128), "table 'iface' is version 3 with rows of 128 bytes"),
         (change("name", other_name), "has no table 'iface'"),
     ],
 )

@@ -4,7 +4,8 @@
 Keys of `interfaces -j`: name, ifindex, vrf, type (port: the fast path sends there itself; linux:
 packets for it take Linux), port (number, null for others), kind (Linux's link kind, "" for a device
 without), mac, mtu, mtu6, up, running, forward4, forward6, flags (what else keeps packets on Linux's path:
-rpf, rpf_loose, loopback, slave, foreign).
+rpf, rpf_loose, loopback, slave, foreign; proxy, multicast), l3mdev (name of the VRF device
+that it's a port of, "" without), table (whose routing table this is, null without).
 
 Keys of `stats -j`, one object an interface, packets that the fast path carried: name, ifindex, vrf,
 rx_packets, rx_bytes, tx_packets, tx_bytes, rx_dropped, tx_dropped, exceptions (received here,
@@ -22,16 +23,9 @@ from sluice.cli.view import Struct, View
 
 IFACE_PORT = 1
 FLAGS = (
-    "up",
-    "running",
-    "forward4",
-    "forward6",
-    "rpf",
-    "loopback",
-    "slave",
-    "foreign",
-    "rpf_loose",
-)
+    "up", "running", "forward4", "forward6", "rpf", "loopback", "slave", "foreign",
+    "rpf_loose", "proxy", "multicast",
+)  # fmt: skip
 SHOWN_APART = FLAGS[:4]
 COUNTERS = (
     "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_dropped", "tx_dropped", "exceptions",
@@ -54,6 +48,8 @@ def interfaces(view: View, _: argparse.Namespace) -> list[Row]:
     """Each link of Linux that the fast path knows."""
     found: list[Row] = []
     kinds = view.config.rows("iface_kind", "struct iface_kind_row")
+    tables = view.config.rows("route_table", "struct route_table_row")
+    devices = {(row.vrf, row.ifindex): text(row.name) for _, row in links(view)}
     for number, row in links(view):
         flags = [name for bit, name in enumerate(FLAGS) if row.flags >> bit & 1]
         is_port = row.type == IFACE_PORT
@@ -70,6 +66,8 @@ def interfaces(view: View, _: argparse.Namespace) -> list[Row]:
                 "mtu6": row.mtu6,
                 **{name: name in flags for name in SHOWN_APART},
                 "flags": [name for name in flags if name not in SHOWN_APART],
+                "l3mdev": devices.get((row.vrf, row.l3mdev), ""),
+                "table": tables[row.table].table if row.table else None,
             }
         )
     return found
@@ -154,6 +152,7 @@ COMMANDS = (
             ("name", "NAME"),
             ("ifindex", "INDEX"),
             ("vrf", "VRF"),
+            ("l3mdev", "L3MDEV"),
             ("type", "TYPE"),
             ("port", "PORT"),
             ("kind", "KIND"),

@@ -24,7 +24,7 @@ from sluice.cmgrd.kernel import (
     Qdisc,
 )
 
-BODY = struct.Struct("=IIII6s2x16s16sI")  # struct fpc_iface
+BODY = struct.Struct("=IIII6s2x16s16sIII")  # struct fpc_iface
 KEY = struct.Struct("=II")
 UP: int = lib.FPC_IFACE_UP
 RUNNING: int = lib.FPC_IFACE_RUNNING
@@ -35,8 +35,10 @@ RPF_LOOSE: int = lib.FPC_IFACE_RPF_LOOSE
 LOOPBACK: int = lib.FPC_IFACE_LOOPBACK
 SLAVE: int = lib.FPC_IFACE_SLAVE
 FOREIGN: int = lib.FPC_IFACE_FOREIGN
-VRF = 0
+PROXY: int = lib.FPC_IFACE_PROXY
+MULTICAST: int = lib.FPC_IFACE_MULTICAST
 NAME_MAX = 15
+VRF_KIND = "vrf"
 
 # Queueing that lets every packet pass, at once if the device can take it.
 HARMLESS_QDISCS = {
@@ -115,7 +117,7 @@ class Sync(Feature):
                     self.qdiscs.pop(queue, None)
                 else:
                     self.qdiscs.put(queue, qdisc.kind)
-                self.judge(qdisc.ifindex)
+                self.judge_with_ports(qdisc.ifindex)
             case Address() as address if address.family == AF_INET:
                 place = bytes([address.plen]) + address.address
                 if gone:
@@ -130,6 +132,15 @@ class Sync(Feature):
         if old is None or old.lower != link.lower:
             self.share(old, link)
         self.judge(link.ifindex)
+        if old != link:
+            self.judge_ports(link)
+
+    def judge_ports(self, link: Link) -> None:
+        """What a VRF device's ports do depends on it."""
+        if link.kind == VRF_KIND:
+            for port in self.links.values():
+                if port.master == link.ifindex:
+                    self.judge(port.ifindex)
 
     def share(self, old: Link | None, new: Link | None) -> None:
         """A device above another one changed, came or went."""
@@ -150,20 +161,27 @@ class Sync(Feature):
         for address in [address for address in self.addresses if address[0] == ifindex]:
             del self.addresses[address]
         del self.numbered[ifindex]
-        self.delete(KEY.pack(VRF, ifindex))
+        self.delete(KEY.pack(self.vrf, ifindex))
         self.share(link, None)
+        if link:
+            self.judge_ports(link)
 
     def put_address(self, ifindex: int, place: bytes) -> None:
         if (ifindex, place) not in self.addresses:
             self.numbered[ifindex] += 1
         self.addresses.put((ifindex, place), None)
-        self.judge(ifindex)
+        self.judge_with_ports(ifindex)
 
     def drop_address(self, ifindex: int, place: bytes) -> None:
         if (ifindex, place) in self.addresses:
             del self.addresses[ifindex, place]
             self.numbered[ifindex] -= 1
+        self.judge_with_ports(ifindex)
+
+    def judge_with_ports(self, ifindex: int) -> None:
         self.judge(ifindex)
+        if link := self.links.get(ifindex):
+            self.judge_ports(link)
 
     def put_netconf(self, netconf: Netconf, *, gone: bool) -> None:
         key = (netconf.family, netconf.ifindex)
@@ -173,14 +191,20 @@ class Sync(Feature):
             old = self.netconfs.get(key, NOTHING)
             told = {
                 field: getattr(old, field)
-                for field in ("forwarding", "rp_filter", "ignore_linkdown")
+                for field in (
+                    "forwarding",
+                    "rp_filter",
+                    "ignore_linkdown",
+                    "proxy",
+                    "mc_forwarding",
+                )
                 if getattr(netconf, field) is None
             }
             self.netconfs.put(key, replace(netconf, **told))
         if netconf.ifindex == NETCONF_ALL:
             self.judge_all()
         else:
-            self.judge(netconf.ifindex)
+            self.judge_with_ports(netconf.ifindex)
 
     def judge_all(self) -> None:
         for ifindex in self.links:
@@ -193,7 +217,11 @@ class Sync(Feature):
             return
         all4 = self.netconfs.get((AF_INET, NETCONF_ALL), NOTHING)
         all6 = self.netconfs.get((AF_INET6, NETCONF_ALL), NOTHING)
-        own4 = self.netconfs.get((AF_INET, ifindex), NOTHING)
+        # Linux receives what comes in on a VRF device's port as if it came in on the device.
+        master = self.links.get(link.master)
+        l3mdev = master if master and master.kind == VRF_KIND else None
+        receiver = l3mdev or link
+        own4 = self.netconfs.get((AF_INET, receiver.ifindex), NOTHING)
         flags = 0
         if link.flags & IFF_UP:
             flags |= UP
@@ -202,25 +230,29 @@ class Sync(Feature):
         if own4.forwarding:
             flags |= FORWARD4
         # ip6_forward() looks at the setting for all devices, whatever the device's own says.
-        if all6.forwarding and link.mtu6 and not link.disable_ipv6:
+        if all6.forwarding and all(one.mtu6 and not one.disable_ipv6 for one in (link, receiver)):
             flags |= FORWARD6
         filtering = max(all4.rp_filter or 0, own4.rp_filter or 0)
         if filtering:
             # Without an address of its own Linux is strict.
-            flags |= RPF_LOOSE if filtering > 1 and self.numbered[ifindex] else RPF
+            flags |= RPF_LOOSE if filtering > 1 and self.numbered[receiver.ifindex] else RPF
         if link.flags & IFF_LOOPBACK:
             flags |= LOOPBACK
-        if link.master:
+        if link.master and not l3mdev:
             flags |= SLAVE
+        for family in (AF_INET, AF_INET6):
+            own = self.netconfs.get((family, ifindex), NOTHING)
+            flags |= (PROXY if own.proxy else 0) | (MULTICAST if own.mc_forwarding else 0)
         if (
             link.xdp
-            or any(place[0] == ifindex for place in self.qdiscs)
+            or any(place[0] in (ifindex, receiver.ifindex) for place in self.qdiscs)
             or self.sharers.get(ifindex)
+            or receiver.xdp
         ):
             flags |= FOREIGN
         self.set(
             BODY.pack(
-                VRF,
+                self.vrf,
                 ifindex,
                 flags,
                 link.mtu,
@@ -228,6 +260,8 @@ class Sync(Feature):
                 link.name.encode()[:NAME_MAX],
                 link.kind.encode()[:NAME_MAX],
                 link.mtu6 if link.mtu6 != link.mtu else 0,
+                l3mdev.ifindex if l3mdev else 0,
+                l3mdev.table if l3mdev else 0,
             )
         )
 
@@ -235,7 +269,7 @@ class Sync(Feature):
         ifindex = KEY.unpack(key)[1]
         if body is None:
             return f"interface {ifindex}"
-        _, _, flags, mtu, _, name, _, mtu6 = BODY.unpack(body)
+        _, _, flags, mtu, _, name, _, mtu6, *_ = BODY.unpack(body.ljust(BODY.size, b"\0"))
         return f"interface {name.rstrip(b'\0').decode()} ({ifindex}) flags {flags:#x} mtu {mtu}" + (
             f", {mtu6} for IPv6" if mtu6 else ""
         )

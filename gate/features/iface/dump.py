@@ -17,8 +17,10 @@ def link(ifaces: Struct, row: int) -> str:
 
 def canonical(tables: Tables) -> Iterator[Row]:
     """Each interface that has a link."""
+    numbers = tables.structs("route_table")
     for row in tables.rows("iface"):
         if row.pop("row") and row["ifindex"]:
             if row["type"] != lib.IFACE_PORT:
                 del row["port"]
+            row["table"] = numbers[row["table"]].table if row["table"] else 0
             yield row

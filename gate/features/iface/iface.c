@@ -18,7 +18,7 @@ static uint32_t stats_capacity(const struct settings *s)
 }
 
 static const struct feature_table config_tables[] = {
-	{{"iface", 2, sizeof(struct iface_row), 0}, capacity},
+	{{"iface", 3, sizeof(struct iface_row), 0}, capacity},
 	{{"iface_kind", 1, sizeof(struct iface_kind_row), 0}, capacity},
 	{{"iface_base", 1, sizeof(struct iface_base_row), 0}, capacity},
 	{{"iface_retired", 1, sizeof(struct iface_retired_row), FPC_VRF_MAX}},

@@ -38,7 +38,8 @@ struct iface_row {
 	uint32_t mtu6;	 /* of IPv6 packets */
 	uint64_t stages; /* bit a stage that has work here (fastpath/stage.h) */
 	char name[16];
-	uint32_t pad4[2];
+	uint32_t l3mdev; /* ifindex of its VRF device; 0: none */
+	uint32_t table;	 /* row in "route_table" of that one's routing table */
 };
 static_assert(sizeof(struct iface_row) == 64);
 

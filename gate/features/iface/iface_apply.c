@@ -11,6 +11,7 @@
 #include "fastpath/stage.h"
 #include "features/neigh/neigh.h"
 #include "features/port/port.h"
+#include "features/route/route.h"
 #include "features/vrf/vrf.h"
 #include "fpmd/fpm.h"
 
@@ -201,6 +202,9 @@ static void take_back(uint32_t row)
 	iface->ifindex = 0;
 	memset(&kinds[row], 0, sizeof(kinds[row]));
 	shm_count(kind_dir, -1);
+	iface->l3mdev = 0;
+	route_table_unref(iface->table);
+	iface->table = 0;
 	s->live = false;
 	bind_port(row);
 	put_if_unused(row);
@@ -256,6 +260,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 {
 	const struct fpc_iface *want = msg;
 	uint64_t mac = 0;
+	uint32_t flags, table_before;
 	struct iface_row *iface;
 	bool mac_changed;
 	uint32_t row;
@@ -282,7 +287,14 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	if (!shadows[row].live)
 		shm_count(kind_dir, 1);
 	shadows[row].live = true;
-	store(iface, want->flags, iface->stages);
+	flags = want->flags;
+	table_before = iface->table;
+	iface->table = want->l3mdev ? route_table_ref(want->vrf, want->table) : 0;
+	iface->l3mdev = want->l3mdev;
+	if (want->l3mdev && !iface->table)
+		flags |= FPC_IFACE_SLAVE; /* too many tables: Linux's */
+	store(iface, flags, iface->stages);
+	route_table_unref(table_before);
 	if (mac_changed)
 		neigh_iface_changed(row);
 	bind_port(row);

@@ -15,6 +15,7 @@
 #include "features/ip/ip_fragment.h"
 #include "features/route/forward.h"
 #include "features/route/route.h"
+#include "features/rule/rule.h"
 #include "features/vrf/vrf.h"
 
 /* A header without options in three loads, network byte order. */
@@ -119,11 +120,15 @@ static inline void decrease_ttl(void *header)
 	ip->time_to_live--;
 }
 
-static uint32_t lookup_one(uint32_t vrf, const struct rte_mbuf *m)
+static uint32_t lookup_one(const struct fp_burst *b, const struct rte_mbuf *m)
 {
+	const struct iface_row *in = b->flags & FP_BURST_OWN ? NULL : &iface_rows[b->iface];
+	const struct rule_set_row *rules = in ? rule_set4(in) : rule_set4_own(b->vrf);
 	struct header h = load_header(m);
 
-	return mtrie4_lookup(vrf_root4(vrf), destination(&h));
+	if (unlikely(rules))
+		return in ? rule_route4(rules, in, m) : rule_route4_own(rules, b->vrf, m);
+	return mtrie4_lookup(vrf_root4(b->vrf), destination(&h));
 }
 
 static const struct forward_family family = {
@@ -249,6 +254,15 @@ static bool usable(uint32_t iface)
 	return (iface_rows[iface].flags & OUTPUT_WANTED) == OUTPUT_WANTED;
 }
 
+/* Whether one interface is the other, or both are ports of one VRF device. */
+static bool is_same(uint32_t a, uint32_t b)
+{
+	uint32_t l3mdev = iface_rows[a].l3mdev;
+
+	return a == b ||
+	       (l3mdev && l3mdev == iface_rows[b].l3mdev && iface_rows[a].vrf == iface_rows[b].vrf);
+}
+
 /* Whether Linux surely takes a packet of interface @iface with this route back to its source (__fib_validate_source). Links
  * that are down aren't sure: Linux may have a shorter prefix then. */
 static bool way_back(uint32_t iface, uint32_t back, bool loose)
@@ -259,12 +273,12 @@ static bool way_back(uint32_t iface, uint32_t back, bool loose)
 	switch (nexthop->type) {
 	case NEXTHOP_GATEWAY:
 	case NEXTHOP_CONNECTED:
-		return nexthop->iface == iface || (loose && usable(nexthop->iface));
+		return is_same(nexthop->iface, iface) || (loose && usable(nexthop->iface));
 	case NEXTHOP_GROUP:
 		if (loose)
 			return usable(nexthop_rows[slot[0]].iface);
 		for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
-			if (nexthop_rows[slot[i]].iface == iface)
+			if (is_same(nexthop_rows[slot[i]].iface, iface))
 				return true;
 		return false;
 	default:
@@ -299,11 +313,56 @@ static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
 	return kept;
 }
 
+/* Why Linux perhaps doesn't take a packet whose route back is this, where rules choose the table: __fib_validate_source looks up
+ * all sources then, and refuses those that aren't somebody else's unicast address. N_REASONS: it does. */
+static enum reason source_refusal(const struct iface_row *in, uint32_t iface, uint32_t back)
+{
+	uint8_t type = nexthop_rows[back].type;
+
+	if (type == NEXTHOP_LINUX)
+		return EXCEPTION_IP_LINUX_ROUTE;
+	if (type == NEXTHOP_LOCAL || type == NEXTHOP_BROADCAST)
+		return EXCEPTION_IP_SOURCE_LOCAL;
+	if (in->flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE) &&
+	    !way_back(iface, back, !(in->flags & FPC_IFACE_RPF)))
+		return EXCEPTION_IP_RPF;
+	return N_REASONS;
+}
+
+/* As check, reverse_path and lookup, where rules choose the table. Next hops that are chosen stay. */
+static __rte_noinline uint16_t by_rules(struct fp_worker *w, const struct rule_set_row *rules,
+					uint32_t iface, struct fp_packet *pkts, uint16_t n)
+{
+	const struct iface_row *in = &iface_rows[iface];
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i].m;
+		enum reason reason = source_refusal(in, iface, rule_route4_back(rules, in, m));
+
+		if (reason != N_REASONS) {
+			fp_exception(w, m, reason);
+			continue;
+		}
+		pkts[kept] = pkts[i];
+		if (!pkts[kept].nexthop)
+			pkts[kept].nexthop = rule_route4(rules, in, m);
+		kept++;
+	}
+	return kept;
+}
+
 /* Behind the stages before routing: headers may have changed, next hops may be chosen. */
 static void route(struct fp_worker *w, struct fp_burst *b)
 {
+	const struct rule_set_row *rules = rule_set4(&iface_rows[b->iface]);
 	uint32_t chosen[FP_BURST], dst[FP_BURST];
 
+	if (rules) {
+		b->n = by_rules(w, rules, b->iface, b->pkts, b->n);
+		forward_burst(w, b->iface, b->pkts, b->n, true, &family);
+		return;
+	}
 	for (uint16_t i = 0; i < b->n; i++) {
 		struct header h = load_header(b->pkts[i].m);
 
@@ -372,7 +431,7 @@ static void ip_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkts
 		return;
 	}
 	n = check(w, vrf, pkts, n, forward, dst, &ecn);
-	if (unlikely(stages_in(iface, vrf))) {
+	if (unlikely(stages_in(iface, vrf) || rule_set4(&iface_rows[iface]))) {
 		if (n)
 			input_stages(w, iface, forward, n);
 		return;

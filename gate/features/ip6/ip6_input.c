@@ -10,6 +10,7 @@
 #include "features/iface/iface.h"
 #include "features/route/forward.h"
 #include "features/route/route.h"
+#include "features/rule/rule.h"
 #include "features/vrf/vrf.h"
 
 /* RFC 8200, section 3. Behind an Ethernet header it's aligned to two bytes. */
@@ -23,6 +24,11 @@ struct [[gnu::packed, gnu::aligned(2)]] header {
 };
 static_assert(sizeof(struct header) == 40);
 #define HOP_BY_HOP 0
+/* next_header and hop_limit of neighbour discovery (RFC 4861) */
+#define ND_NEXT_HEADER 58
+#define ND_HOP_LIMIT   255
+#define ND_FIRST       133 /* ICMPv6 types */
+#define ND_LAST	       137
 
 static inline uint32_t packet_length(const struct header *h)
 {
@@ -36,6 +42,19 @@ static inline bool special(const uint8_t addr[16])
 
 	memcpy(&high, addr, sizeof(high));
 	return !high || addr[0] == 0xff || (addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80);
+}
+
+/* Linux may answer for an address that it's a proxy of (ip neigh add proxy), though it forwards what else is for it. */
+static inline bool is_neighbour_discovery(const struct rte_mbuf *m, const struct header *h)
+{
+	uint8_t type;
+
+	if (likely(h->next_header != ND_NEXT_HEADER || h->hop_limit != ND_HOP_LIMIT))
+		return false;
+	if (m->data_len <= sizeof(*h))
+		return true;
+	type = *rte_pktmbuf_mtod_offset(m, const uint8_t *, sizeof(*h));
+	return type >= ND_FIRST && type <= ND_LAST;
 }
 
 /* Why a packet with this header isn't forwarded. */
@@ -61,9 +80,14 @@ static inline void decrease_hop_limit(void *header)
 	h->hop_limit--;
 }
 
-static uint32_t lookup_one(uint32_t vrf, const struct rte_mbuf *m)
+static uint32_t lookup_one(const struct fp_burst *b, const struct rte_mbuf *m)
 {
-	return mtrie6_lookup(vrf_root6(vrf), rte_pktmbuf_mtod(m, const struct header *)->dst);
+	const struct iface_row *in = b->flags & FP_BURST_OWN ? NULL : &iface_rows[b->iface];
+	const struct rule_set_row *rules = in ? rule_set6(in) : rule_set6_own(b->vrf);
+
+	if (unlikely(rules))
+		return in ? rule_route6(rules, in, m) : rule_route6_own(rules, b->vrf, m);
+	return mtrie6_lookup(vrf_root6(b->vrf), rte_pktmbuf_mtod(m, const struct header *)->dst);
 }
 
 static const struct forward_family family = {
@@ -110,6 +134,10 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 			     h->next_header == HOP_BY_HOP || h->hop_limit <= 1 || special(h->src) ||
 			     special(h->dst))) {
 			fp_exception(w, m, refusal(m, h));
+			continue;
+		}
+		if (unlikely(is_neighbour_discovery(m, h))) {
+			fp_exception(w, m, EXCEPTION_IP6_NEIGHBOUR_DISCOVERY);
 			continue;
 		}
 		seen |= ((const uint8_t *)h)[1];
@@ -167,6 +195,8 @@ static uint64_t stages_in(uint32_t iface, uint32_t vrf)
 /* The leg IN. Behind its stages headers may have changed, next hops may be chosen. */
 static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, uint64_t allowed)
 {
+	const struct iface_row *in = &iface_rows[b->iface];
+	const struct rule_set_row *rules;
 	const uint8_t *dst[FP_BURST];
 	uint32_t chosen[FP_BURST];
 
@@ -175,13 +205,16 @@ static __rte_noinline void input_leg(struct fp_worker *w, struct fp_burst *b, ui
 		forward_leg(w, b, &family, ~0ULL);
 		return;
 	}
+	rules = rule_set6(in);
 	for (uint16_t i = 0; i < b->n; i++) {
 		dst[i] = rte_pktmbuf_mtod(b->pkts[i].m, const struct header *)->dst;
 		chosen[i] = b->pkts[i].nexthop;
+		if (rules && !chosen[i])
+			chosen[i] = rule_route6(rules, in, b->pkts[i].m);
 	}
 	lookup(b->vrf, b->pkts, dst, b->n);
 	for (uint16_t i = 0; i < b->n; i++)
-		if (chosen[i])
+		if (rules || chosen[i])
 			b->pkts[i].nexthop = chosen[i];
 	forward_burst(w, b->iface, b->pkts, b->n, true, &family);
 }
@@ -225,7 +258,7 @@ static void ip6_input(struct fp_worker *w, uint32_t iface, struct rte_mbuf **pkt
 		return;
 	}
 	n = check(w, in->vrf, pkts, n, forward, dst, &ecn);
-	if (unlikely(stages_in(iface, in->vrf))) {
+	if (unlikely(stages_in(iface, in->vrf) || rule_set6(in))) {
 		if (n)
 			input_stages(w, iface, forward, n);
 		return;

@@ -5,6 +5,7 @@
 
 import socket
 import struct
+import sys
 
 from _sluice import lib
 from sluice.cmgrd.feature import Feature
@@ -12,7 +13,6 @@ from sluice.cmgrd.kernel import AF_INET, AF_INET6, Chain, ChainRule, Clamp, Fami
 
 BODY = struct.Struct("=IBBBx16s16sIHxx")  # struct fpc_mss
 ROUTE: int = lib.FPC_MSS_ROUTE
-VRF = 0
 HOOK_FORWARD = 2
 NFPROTO_INET = 1
 FAMILIES = {NFPROTO_INET: (AF_INET, AF_INET6), AF_INET: (AF_INET,), AF_INET6: (AF_INET6,)}
@@ -26,6 +26,7 @@ class Sync(Feature):
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
+        self.prefix = self.vrf.to_bytes(4, sys.byteorder)  # of this VRF's keys
         self.forward: set[tuple[int, str, str]] = set()  # chains of the forward hook
         self.found: dict[bytes, tuple[int, int]] = {}  # by key: flags, size
 
@@ -36,7 +37,8 @@ class Sync(Feature):
         self.begin(family)
 
     def end(self, family: Family) -> None:
-        for key in sorted(set(self.wanted) - set(self.found)):
+        mine = {key for key in self.wanted if key.startswith(self.prefix)}
+        for key in sorted(mine - set(self.found)):
             self.delete(key)
 
     def handle(self, message: Message, *, dumped: bool, late: bool) -> None:
@@ -54,13 +56,13 @@ class Sync(Feature):
     def add(self, family: int, clamp: Clamp) -> None:
         """Rules that match the same packets are one object, with what each of them does."""
         names = (clamp.input.encode(), clamp.output.encode())
-        head = BODY.pack(VRF, family, clamp.mask, clamp.value, *names, 0, 0)[: self.key_size]
+        head = BODY.pack(self.vrf, family, clamp.mask, clamp.value, *names, 0, 0)[: self.key_size]
         flags, size = self.found.get(head, (0, 0))
         flags |= 0 if clamp.size else ROUTE
         if clamp.size:
             size = min(size or clamp.size, clamp.size)
         self.found[head] = (flags, size)
-        self.set(BODY.pack(VRF, family, clamp.mask, clamp.value, *names, flags, size))
+        self.set(BODY.pack(self.vrf, family, clamp.mask, clamp.value, *names, flags, size))
 
     def describe(self, key: bytes, body: bytes | None) -> str:
         _, family, mask, value, source, target, flags, size = BODY.unpack(body or key + bytes(8))

@@ -12,6 +12,7 @@
 #include "features/mss/mss.h"
 #include "features/route/forward.h"
 #include "features/route/route.h"
+#include "features/rule/rule.h"
 
 #define TCP		6
 #define TCP_HEADER	20
@@ -87,19 +88,27 @@ static uint32_t way_mtu(uint32_t row, uint8_t family)
 	}
 }
 
+/* Row of "nexthop" for packets of our own to the source of @ip: so Linux asks for the way back, whatever it came in by. */
+static uint32_t way_back(const struct fp_burst *b, const uint8_t *ip)
+{
+	bool six = b->family == AF_INET6;
+	const struct rule_set_row *rules = six ? rule_set6_own(b->vrf) : rule_set4_own(b->vrf);
+
+	if (rules)
+		return rule_route_to(rules, b->vrf, b->family, six ? ip + 8 : ip + 12);
+	if (six)
+		return mtrie6_lookup(vrf_root6(b->vrf), ip + 8);
+	return mtrie4_lookup(vrf_root4(b->vrf), (uint32_t)load16(ip + 12) << 16 | load16(ip + 14));
+}
+
 /* What `rt mtu` is for the packet: the size that fits both ways. */
 static uint32_t route_size(const struct fp_burst *b, const struct fp_packet *p)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod(p->m, const uint8_t *);
 	uint32_t least = (b->family == AF_INET ? 20 : 40) + TCP_HEADER;
-	uint32_t mtu = way_mtu(p->nexthop, b->family), back;
+	uint32_t mtu = way_mtu(p->nexthop, b->family);
+	uint32_t back = way_mtu(way_back(b, ip), b->family);
 
-	if (b->family == AF_INET)
-		back = mtrie4_lookup(vrf_root4(b->vrf),
-				     (uint32_t)load16(ip + 12) << 16 | load16(ip + 14));
-	else
-		back = mtrie6_lookup(vrf_root6(b->vrf), ip + 8);
-	back = way_mtu(back, b->family);
 	if (mtu == SIZE_UNSURE || back == SIZE_UNSURE)
 		return SIZE_UNSURE;
 	if (back && back < mtu)
@@ -110,7 +119,7 @@ static uint32_t route_size(const struct fp_burst *b, const struct fp_packet *p)
 /* The least of the sizes that the rules for this packet set; SIZE_NONE: no rule is for it. */
 static uint32_t wanted_size(const struct fp_burst *b, const struct fp_packet *p, uint8_t tcp_flags)
 {
-	const char *input = iface_rows[b->iface].name;
+	const struct iface_row *in = &iface_rows[b->iface];
 	const char *output = iface_rows[nexthop_rows[p->nexthop].iface].name;
 	uint32_t size = SIZE_NONE;
 
@@ -122,9 +131,12 @@ static uint32_t wanted_size(const struct fp_burst *b, const struct fp_packet *p,
 
 		if (!clamp || r->family != b->family || r->vrf != b->vrf ||
 		    (tcp_flags & r->tcp_mask) != r->tcp_value ||
-		    (r->input[0] && memcmp(r->input, input, sizeof(r->input)) != 0) ||
+		    (r->input[0] && !in->l3mdev &&
+		     memcmp(r->input, in->name, sizeof(r->input)) != 0) ||
 		    (r->output[0] && memcmp(r->output, output, sizeof(r->output)) != 0))
 			continue;
+		if (r->input[0] && in->l3mdev)
+			return SIZE_UNSURE; /* it's the VRF device that Linux asks for */
 		if (clamp & 0xffff)
 			size = RTE_MIN(size, clamp & 0xffff);
 		if (clamp & MSS_ROUTE) {

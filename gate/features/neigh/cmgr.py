@@ -27,6 +27,10 @@ class Sync(Feature):
         decoder = (ffi.addressof(lib, "neighs_message"), self.neighs)
         return {RTM_NEWNEIGH: decoder, RTM_DELNEIGH: decoder}
 
+    def forget(self) -> None:
+        super().forget()
+        lib.neighs_forget(self.neighs, self.vrf, 0)
+
     def begin(self, family: Family) -> None:
         if family is Family.NEIGH:
             lib.neighs_begin(self.neighs, self.vrf)

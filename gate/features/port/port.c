@@ -5,7 +5,7 @@
 #include "fpc/fpc.h"
 
 static const struct feature_table config_tables[] = {
-	{{"port", 1, sizeof(struct port_row), FPC_PORT_MAX}},
+	{{"port", 2, sizeof(struct port_row), FPC_PORT_MAX}},
 };
 
 static const struct feature_table stats_tables[] = {

@@ -13,7 +13,8 @@ struct port_row {
 	uint8_t mac[6];
 	uint8_t pad[2];
 	char name[16];
-	uint32_t pad2[8];
+	uint64_t netns; /* of the TAP, as in struct fpc_port */
+	uint32_t pad2[6];
 };
 static_assert(sizeof(struct port_row) == 64);
 
@@ -45,7 +46,8 @@ struct port_state_row {
 	 * it has counted as sent */
 	uint64_t to_linux_lost, to_linux_lost_bytes;
 	uint64_t from_linux_lost, from_linux_lost_bytes;
-	uint64_t pad[3];
+	uint64_t netns; /* where the TAP is: SO_NETNS_COOKIE; 0: where fp-rte is */
+	uint64_t pad[2];
 };
 static_assert(sizeof(struct port_state_row) == 320);
 
@@ -53,6 +55,8 @@ static_assert(sizeof(struct port_state_row) == 320);
 /* fpmd: the port that stands behind a link of Linux, or PORT_NONE; and which row of "iface" that link has now (0: none). */
 uint32_t port_of_iface(uint32_t vrf, uint32_t ifindex);
 void port_set_iface(uint32_t port, uint32_t iface);
+/* fpmd: VRF @vrf came, went, or is another namespace now. */
+void port_vrf_changed(uint32_t vrf);
 
 /* fp-rte: the attached table. */
 extern const struct port_row *port_rows;

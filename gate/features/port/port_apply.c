@@ -1,26 +1,47 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* Ports and interfaces find each other by the TAP's ifindex, whichever is known first. */
+/* Ports and interfaces find each other by the TAP's namespace and ifindex, whichever is known first. */
 #include "features/port/port.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "features/iface/iface.h"
+#include "features/vrf/vrf.h"
 #include "fpmd/fpm.h"
-
-/* The namespace that fp-rte and its TAPs are in. */
-#define TAP_VRF 0
 
 static struct port_row *rows;
 static struct shm_table_dir *dir;
 
 uint32_t port_of_iface(uint32_t vrf, uint32_t ifindex)
 {
-	if (vrf == TAP_VRF && ifindex)
+	if (ifindex)
 		for (uint32_t i = 0; i < FPC_PORT_MAX; i++)
-			if (rows[i].tap_ifindex == ifindex)
+			if (rows[i].tap_ifindex == ifindex && vrf_of_netns(rows[i].netns) == vrf)
 				return i;
 	return PORT_NONE;
+}
+
+/* The link behind port @i may be another one now. */
+static void look_again(uint32_t i)
+{
+	uint32_t vrf = vrf_of_netns(rows[i].netns);
+
+	if (vrf != VRF_NONE)
+		iface_port_changed(vrf, rows[i].tap_ifindex);
+}
+
+void port_vrf_changed(uint32_t vrf)
+{
+	for (uint32_t i = 0; i < FPC_PORT_MAX; i++) {
+		uint32_t iface = rows[i].iface;
+
+		if (iface && iface_get(iface)->vrf == vrf) {
+			port_set_iface(i, 0);
+			iface_port_changed(vrf, rows[i].tap_ifindex);
+		}
+		if (rows[i].tap_ifindex && vrf_of_netns(rows[i].netns) == vrf)
+			look_again(i);
+	}
 }
 
 void port_set_iface(uint32_t port, uint32_t iface)
@@ -38,11 +59,12 @@ static int init(struct fpm *fpm, struct err *err)
 /* Takes port @i out of its interface. */
 static void unbind(uint32_t i)
 {
-	uint32_t ifindex = rows[i].tap_ifindex;
+	uint32_t vrf = vrf_of_netns(rows[i].netns), ifindex = rows[i].tap_ifindex;
 
 	port_set_iface(i, 0);
 	rows[i].tap_ifindex = 0;
-	iface_port_changed(TAP_VRF, ifindex);
+	if (vrf != VRF_NONE)
+		iface_port_changed(vrf, ifindex);
 }
 
 static void clear(uint32_t i)
@@ -66,8 +88,10 @@ static int check(const struct fpc_port *msg, struct err *err)
 		fpm_field("tap_ifindex");
 		return err_set(err, EINVAL, "port %u has no TAP", msg->port);
 	}
-	other = port_of_iface(TAP_VRF, msg->tap_ifindex);
-	if (other != PORT_NONE && other != msg->port) {
+	for (other = 0; other < FPC_PORT_MAX; other++)
+		if (rows[other].tap_ifindex == msg->tap_ifindex && rows[other].netns == msg->netns)
+			break;
+	if (other < FPC_PORT_MAX && other != msg->port) {
 		fpm_field("tap_ifindex");
 		return err_set(err, EEXIST, "port %u already stands behind ifindex %u", other,
 			       msg->tap_ifindex);
@@ -89,12 +113,13 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	row = &rows[port->port];
 	if (!old)
 		shm_count(dir, 1);
-	else if (row->tap_ifindex != port->tap_ifindex)
+	else if (row->tap_ifindex != port->tap_ifindex || row->netns != port->netns)
 		unbind(port->port);
 	memcpy(row->mac, port->mac, sizeof(row->mac));
 	memcpy(row->name, port->name, sizeof(row->name));
+	row->netns = port->netns;
 	row->tap_ifindex = port->tap_ifindex;
-	iface_port_changed(TAP_VRF, port->tap_ifindex);
+	look_again(port->port);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """fp-cli routes, fp-cli route get.
 
-Keys of `-j`: prefix, family (4 or 6), vrf, type (gateway, connected, local, broadcast, blackhole,
+Keys of `-j`: prefix, family (4 or 6), vrf, table (Linux's number; 254 is
+main and local together), type (gateway, connected, local, broadcast, blackhole,
 unreachable, multipath; linux: a route the fast path leaves to Linux), via (gateway, null without),
 interface (name, "" without). Of multipath routes via and interface are lists, and share is one too:
 how many of 256 parts of all flows take each next hop; null else. mtu: the route's own, null if it
@@ -30,6 +31,7 @@ TYPES = (
 )  # fmt: skip
 ROOT = 65536
 NO_MTU = 65535
+MAIN = 254
 SIZES = {socket.AF_INET: 32, socket.AF_INET6: 128}
 TABLES = {
     socket.AF_INET: ("mtrie4_root", "mtrie4_line", "root4"),
@@ -39,15 +41,23 @@ TABLES = {
 type Prefix = tuple[int, int]  # address as a number, length
 
 
-def trie_of(view: View, family: int, vrf: int) -> Trie:
-    """A VRF's and family's tables local and main, as they stand in memory."""
+def other_tables(view: View) -> list[Struct]:
+    """Rows of routing tables other than main and local."""
+    return [row for row in view.config.rows("route_table", "struct route_table_row") if row.table]
+
+
+def trie_of(view: View, family: int, vrf: int, table: int = MAIN) -> Trie:
+    """A VRF's and family's routing table, as it stands in memory; MAIN: tables local and main."""
     root, line, field = TABLES[socket.AddressFamily(family)]
     vrfs = view.config.rows("vrf", "struct vrf_row")
     if not 0 <= vrf < view.config.capacity("vrf"):
         raise CliError(
             f"there is no VRF {vrf}", hint=f"VRFs are 0 to {view.config.capacity('vrf') - 1}"
         )
-    start = getattr(vrfs[vrf], field) * ROOT
+    of = vrfs[vrf]
+    if table != MAIN:
+        of = next((row for row in other_tables(view) if (row.vrf, row.table) == (vrf, table)), None)
+    start = getattr(of, field) * ROOT if of else 0
     words = view.config.words(root, start=start, count=ROOT)
     return Trie(words, view.config.words(line), SIZES[socket.AddressFamily(family)])
 
@@ -63,14 +73,16 @@ def routes(view: View, arguments: argparse.Namespace) -> list[Row]:
     elif arguments.family:
         families = [arguments.family]
     found: list[Row] = []
-    for vrf in sorted({vrf for _, vrf in names.values()}) or [0]:
+    tables = [(vrf, MAIN) for vrf in {vrf for _, vrf in names.values()} or {0}]
+    tables += [(row.vrf, row.table) for row in other_tables(view)]
+    for vrf, table in sorted(tables):
         for family in families:
-            trie = trie_of(view, family, vrf)
+            trie = trie_of(view, family, vrf, table)
             for (address, plen), number in sorted(trie.leaves()):
                 if wanted and not within((address, plen), wanted[1], SIZES[family]):
                     continue
                 prefix = f"{number_text(family, address)}/{plen}"
-                found.append(describe(view, prefix, family, vrf, nexthops[number], names))
+                found.append(describe(view, prefix, family, (vrf, table), nexthops[number], names))
     return found
 
 
@@ -78,11 +90,11 @@ def describe(
     view: View,
     prefix: str,
     family: int,
-    vrf: int,
+    place: tuple[int, int],
     nexthop: Struct,
     names: dict[int, tuple[str, int]],
 ) -> Row:
-    """A route as an object."""
+    """A route as an object; `place`: VRF and table."""
     kind = nexthop.type
     via: Value = address_text(nexthop.family, nexthop.gateway) if nexthop.family else None
     interface: Value = names.get(nexthop.iface, ("", 0))[0]
@@ -100,7 +112,8 @@ def describe(
     return {
         "prefix": prefix,
         "family": family_number(family),
-        "vrf": vrf,
+        "vrf": place[0],
+        "table": place[1],
         "type": TYPES[kind] if kind < len(TYPES) else str(kind),
         "via": via,
         "interface": interface,
@@ -112,7 +125,7 @@ def describe(
 def get(view: View, arguments: argparse.Namespace) -> list[Row]:
     """The route and neighbour of one destination."""
     family, (address, _) = parse_prefix(arguments.address)
-    entry = trie_of(view, family, arguments.vrf).lookup(address)
+    entry = trie_of(view, family, arguments.vrf, arguments.table).lookup(address)
     number = entry & VALUE
     if not number:
         return []
@@ -124,7 +137,7 @@ def get(view: View, arguments: argparse.Namespace) -> list[Row]:
         view,
         f"{number_text(family, network)}/{plen}",
         family,
-        arguments.vrf,
+        (arguments.vrf, arguments.table),
         nexthop,
         interface_names(view),
     )
@@ -206,11 +219,19 @@ def get_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vrf", type=int, default=0, metavar="N", help="number of the VRF (default 0)"
     )
+    parser.add_argument(
+        "--table",
+        type=int,
+        default=MAIN,
+        metavar="N",
+        help="routing table (default 254, main and local); rules aren't asked",
+    )
 
 
 COLUMNS = (
     ("prefix", "PREFIX"),
     ("vrf", "VRF"),
+    ("table", "TABLE"),
     ("type", "TYPE"),
     ("via", "VIA"),
     ("interface", "INTERFACE"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Routes of the tables main and local, IPv4 and IPv6. They are decoded in C: native.h says how.
+"""Routes of all tables, IPv4 and IPv6. They are decoded in C: native.h says how.
 
 Where a message can't be fitted to what's known, and where the kernel removes routes without a word (IPv4: link down or
 gone, address gone, next hop object gone), the family is dumped again.
@@ -76,6 +76,9 @@ class Sync(Feature):
         for bit, family, reason in NOTES:
             if notes & bit:
                 self.redump(family, reason)
+
+    def forget(self) -> None:
+        lib.routes_forget(self.routes, self.vrf)
 
     # --- dumps
 

@@ -12,12 +12,13 @@ from sluice.features.route.trie import Trie
 from sluice.fpc.objects import bytes_to
 from sluice.shm import Row, Struct, Tables
 
+MAIN = 254
 FAMILIES = ((socket.AF_INET, 4, 32), (socket.AF_INET6, 6, 128))
 
 
-def trie(tables: Tables, version: int, size: int, vrf: int) -> Trie:
-    """A VRF's tables local and main."""
-    root = getattr(tables.structs("vrf")[vrf], f"root{version}")
+def trie(tables: Tables, version: int, size: int, of: Struct) -> Trie:
+    """A routing table: `of` is its row, or the VRF's for local and main."""
+    root = getattr(of, f"root{version}")
     name = f"mtrie{version}_line"
     lines = tables.config.words(name, 0, tables.config.entry(name).capacity)
     return Trie(tables.config.words(f"mtrie{version}_root", root, 1), lines, size)
@@ -49,13 +50,17 @@ def canonical(tables: Tables) -> Iterator[Row]:
         ]
 
     vrfs = {0} | {row["vrf"] for row in tables.rows("iface")}
-    for vrf in sorted(vrfs):
+    # A routing table's row: that of the VRF for main and local.
+    roots = [(vrf, MAIN, tables.structs("vrf")[vrf]) for vrf in vrfs]
+    roots += [(r.vrf, r.table, r) for r in tables.structs("route_table") if r.table]
+    for vrf, table, of in sorted(roots, key=lambda one: one[:2]):
         for family, version, bits in FAMILIES:
-            for (address, plen), number in trie(tables, version, bits, vrf).leaves():
+            for (address, plen), number in trie(tables, version, bits, of).leaves():
                 hop = nexthops[number]
                 packed = address.to_bytes(bits // 8)
                 yield {
                     "vrf": vrf,
+                    "table": table,
                     "prefix": f"{ipaddress.ip_address(packed)}/{plen}",
                     "family": int(family),
                     "type": types.get(hop.type, str(hop.type)),

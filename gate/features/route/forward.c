@@ -92,7 +92,7 @@ static uint32_t neighbour(const struct fp_packet *p, const struct forward_family
 static void resolve(const struct fp_burst *b, struct fp_packet *p, const struct forward_family *f)
 {
 	if (!p->nexthop)
-		p->nexthop = f->lookup(b->vrf, p->m);
+		p->nexthop = f->lookup(b, p->m);
 	if (nexthop_rows[p->nexthop].type == NEXTHOP_GROUP)
 		p->nexthop = forward_choose(b->vrf, p->m, p->nexthop, f);
 }

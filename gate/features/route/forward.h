@@ -22,8 +22,9 @@ struct forward_family {
 		output_down, same_iface, mtu, neighbour, trailer;
 	enum fp_leg out_leg, local_leg;
 	enum fp_stage fragmentation;
-	uint32_t (*lookup)(uint32_t vrf, const struct rte_mbuf *m); /* row of "nexthop" */
-	void (*rewrite)(void *header);				    /* counts the TTL down */
+	/* Row of "nexthop", by the rules for packets of @b. */
+	uint32_t (*lookup)(const struct fp_burst *b, const struct rte_mbuf *m);
+	void (*rewrite)(void *header); /* counts the TTL down */
 	/* fp_ip_inetif_send or its like. */
 	void (*send)(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, uint16_t n);
 };

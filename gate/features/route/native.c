@@ -728,8 +728,6 @@ int routes_message(void *state, const struct inlet_message *m, struct err *err)
 	r = body_of(&new.k);
 	if (r->type == RTN_MULTICAST && r->family == AF_INET6 && !m->dumped)
 		routes->notes |= ROUTES_MULTICAST6;
-	if (!routes->all_tables && r->table != RT_TABLE_MAIN && r->table != RT_TABLE_LOCAL)
-		return 0;
 	if (!m->dumped)
 		return changed(routes, m, &new.k);
 	return m->type == RTM_NEWROUTE ? dumped(routes, &new.k) : 0;

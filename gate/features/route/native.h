@@ -29,8 +29,7 @@ enum routes_note {
 struct routes {
 	struct store *store;
 	uint16_t feature;
-	bool all_tables; /* else only main and local */
-	uint32_t notes;	 /* enum routes_note; the caller takes them by setting 0 */
+	uint32_t notes; /* enum routes_note; the caller takes them by setting 0 */
 };
 
 /* NULL: no memory. */

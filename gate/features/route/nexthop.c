@@ -21,8 +21,9 @@ uint32_t nexthop_linux;
 static uint32_t *nexthop_bucket(const struct nexthop_row *want)
 {
 	uint64_t a, b;
-	uint64_t h = want->type * 31U + want->family + ((uint64_t)want->iface << 16) +
-		     ((uint64_t)want->group << 32) + ((uint64_t)want->mtu << 48);
+	uint64_t h = want->type * 31U + want->family + want->in_local * 63U +
+		     ((uint64_t)want->iface << 16) + ((uint64_t)want->group << 32) +
+		     ((uint64_t)want->mtu << 48);
 
 	memcpy(&a, want->gateway, 8);
 	memcpy(&b, want->gateway + 8, 8);
@@ -33,8 +34,8 @@ static uint32_t *nexthop_bucket(const struct nexthop_row *want)
 
 static bool nexthop_equal(const struct nexthop_row *a, const struct nexthop_row *b)
 {
-	return a->type == b->type && a->family == b->family && a->iface == b->iface &&
-	       a->group == b->group && a->mtu == b->mtu &&
+	return a->type == b->type && a->family == b->family && a->in_local == b->in_local &&
+	       a->iface == b->iface && a->group == b->group && a->mtu == b->mtu &&
 	       !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
 }
 

@@ -89,12 +89,14 @@ enum nexthop_type {
 
 /* Row of the config table "nexthop", rows 1 and up; immutable while a trie names it. */
 struct nexthop_row {
-	uint8_t type;	/* enum nexthop_type */
-	uint8_t family; /* of gateway; 0: none */
-	uint16_t mtu;	/* gateway or connected: of the route, NEXTHOP_NO_MTU where it has none */
-	uint32_t iface; /* row in "iface" */
-	uint32_t neigh; /* NEXTHOP_GATEWAY: row in "neigh" */
-	uint32_t group; /* NEXTHOP_GROUP: row in "nexthop_group" */
+	uint8_t type;	  /* enum nexthop_type */
+	uint8_t family;	  /* of gateway; 0: none */
+	uint16_t mtu;	  /* gateway or connected: of the route, NEXTHOP_NO_MTU where it has none */
+	uint32_t iface;	  /* row in "iface" */
+	uint32_t neigh;	  /* NEXTHOP_GATEWAY: row in "neigh" */
+	uint16_t group;	  /* NEXTHOP_GROUP: row in "nexthop_group" */
+	uint8_t in_local; /* of a route of table local */
+	uint8_t pad;
 	uint8_t gateway[16];
 };
 static_assert(sizeof(struct nexthop_row) == 32);
@@ -104,10 +106,28 @@ static_assert(sizeof(struct nexthop_row) == 32);
  * asks for, in the route's order, which is how Linux divides its hash; the shortest is one. */
 #define NEXTHOP_GROUPS 4096
 #define NEXTHOP_SLOTS  256
+static_assert(NEXTHOP_GROUPS <= UINT16_MAX);
 struct nexthop_group_row {
 	uint32_t slot[NEXTHOP_SLOTS]; /* row in "nexthop": gateway or connected */
 };
 
+/* Row of the config table "route_table": a routing table other than local and main, of one VRF. It's there while it has
+ * routes or somebody names it. Rows 1 and 2 stand for main and local, wherever such a number is used: their roots are in the
+ * vrf row, and in_local tells them apart. */
+#define ROUTE_TABLES	  1024
+#define ROUTE_TABLE_MAIN  1U
+#define ROUTE_TABLE_LOCAL 2U
+struct route_table_row {
+	uint32_t vrf;
+	uint32_t table;		       /* its number in Linux; 0: row not in use */
+	_Atomic uint32_t root4, root6; /* rows in "mtrie4_root" and "mtrie6_root"; 0: no routes */
+};
+
+/* fpmd: the row for @table of VRF @vrf, with a reference; 0: there are too many. */
+uint32_t route_table_ref(uint32_t vrf, uint32_t table);
+void route_table_unref(uint32_t row);
+
+extern const struct route_table_row *route_table_rows;
 extern const struct nexthop_row *nexthop_rows;
 extern const struct nexthop_group_row *nexthop_group_rows;
 extern const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
@@ -132,8 +152,9 @@ static inline uint32_t mtrie_pick(const struct mtrie_line_row *lines, uint32_t e
 			  __builtin_popcountll(runs->starts[word] & ((2ULL << (index & 63)) - 1)));
 }
 
-/* Worker: row in "nexthop" for @dst (host byte order) by the routes of row @root, 0: no route. */
-static inline uint32_t mtrie4_lookup(uint32_t root, uint32_t dst)
+/* Worker: the leaf for @dst (host byte order) by the routes of row @root: MTRIE_VALUE of it is a row in "nexthop", 0: no
+ * route. */
+static inline uint32_t mtrie4_leaf(uint32_t root, uint32_t dst)
 {
 	uint32_t e = mtrie_load(&mtrie4_roots[root].entry[dst >> 16]);
 
@@ -142,7 +163,13 @@ static inline uint32_t mtrie4_lookup(uint32_t root, uint32_t dst)
 		if (e & MTRIE_NODE)
 			e = mtrie_pick(mtrie4_lines, e, dst & 0xff);
 	}
-	return e & MTRIE_VALUE;
+	return e;
+}
+
+/* Worker: the row in "nexthop". */
+static inline uint32_t mtrie4_lookup(uint32_t root, uint32_t dst)
+{
+	return mtrie4_leaf(root, dst) & MTRIE_VALUE;
 }
 
 /* Worker: the next entry on the way of @dst (network byte order) after @e, a node; @at: the byte that it's indexed by, which
@@ -163,12 +190,17 @@ static inline uint32_t mtrie6_step(uint32_t e, const uint8_t *dst, uint8_t *at)
 }
 
 /* Worker: likewise for @dst, 16 bytes in network byte order. */
-static inline uint32_t mtrie6_lookup(uint32_t root, const uint8_t dst[16])
+static inline uint32_t mtrie6_leaf(uint32_t root, const uint8_t dst[16])
 {
 	uint32_t e = mtrie_load(&mtrie6_roots[root].entry[(uint32_t)dst[0] << 8 | dst[1]]);
 	uint8_t at = 2;
 
 	while (e & MTRIE_NODE)
 		e = mtrie6_step(e, dst, &at);
-	return e & MTRIE_VALUE;
+	return e;
+}
+
+static inline uint32_t mtrie6_lookup(uint32_t root, const uint8_t dst[16])
+{
+	return mtrie6_leaf(root, dst) & MTRIE_VALUE;
 }

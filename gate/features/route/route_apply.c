@@ -22,6 +22,7 @@
 #include "features/neigh/neigh.h"
 #include "features/route/mtrie.h"
 #include "features/route/nexthop.h"
+#include "features/route/table.h"
 #include "features/vrf/vrf.h"
 #include "fpmd/fpm.h"
 #include "fpmd/pool.h"
@@ -56,6 +57,7 @@ static_assert(offsetof(struct prefix, dst) == 24);
  * its number is its root's row. */
 struct fib {
 	uint32_t vrf, table;
+	uint32_t row; /* in "route_table", with a reference */
 	uint32_t n_prefixes;
 	uint32_t n[129];       /* by length */
 	uint32_t n_local[129]; /* those with a candidate of table local */
@@ -306,38 +308,40 @@ static void grow(void)
 
 /* --- routing tables --- */
 
-/* Where the data path finds the root of a VRF's main table. */
-static _Atomic uint32_t *main_root(uint8_t family, uint32_t vrf)
+/* Where the data path finds the root of a table. */
+static _Atomic uint32_t *root_of(uint8_t family, uint32_t vrf, uint32_t row)
 {
-	struct vrf_row *row = vrf_row(vrf);
-
-	return family == AF_INET ? &row->root4 : &row->root6;
+	if (row != ROUTE_TABLE_MAIN)
+		return route_table_root(row, family);
+	return family == AF_INET ? &vrf_row(vrf)->root4 : &vrf_row(vrf)->root6;
 }
 
 /* The number of a routing table, made if need be; 0: there are too many. */
 static uint32_t fib_get(uint8_t family, uint32_t vrf, uint32_t table)
 {
 	struct fib **fibs = family == AF_INET ? fibs4 : fibs6;
-	uint32_t number = 0;
+	uint32_t number, row;
 
 	if (table == RT_TABLE_LOCAL)
 		table = RT_TABLE_MAIN;
-	if (table == RT_TABLE_MAIN)
-		number = atomic_load(main_root(family, vrf));
-	else
-		for (uint32_t i = 1; i < MTRIE_ROOTS && !number; i++)
-			if (fibs[i] && fibs[i]->vrf == vrf && fibs[i]->table == table)
-				number = i;
-	if (number)
-		return number;
-	number = fpm_rows_get(family == AF_INET ? &roots4 : &roots6);
-	if (!number)
+	row = route_table_ref(vrf, table);
+	if (!row)
 		return 0;
+	number = atomic_load(root_of(family, vrf, row));
+	if (number) {
+		route_table_unref(row);
+		return number;
+	}
+	number = fpm_rows_get(family == AF_INET ? &roots4 : &roots6);
+	if (!number) {
+		route_table_unref(row);
+		return 0;
+	}
 	fibs[number] = allocated(calloc(1, sizeof(*fibs[number])));
 	fibs[number]->vrf = vrf;
 	fibs[number]->table = table;
-	if (table == RT_TABLE_MAIN)
-		atomic_store_explicit(main_root(family, vrf), number, memory_order_release);
+	fibs[number]->row = row;
+	atomic_store_explicit(root_of(family, vrf, row), number, memory_order_release);
 	return number;
 }
 
@@ -346,8 +350,8 @@ static void fib_put(uint8_t family, uint32_t number)
 {
 	struct fib **at = family == AF_INET ? &fibs4[number] : &fibs6[number];
 
-	if ((*at)->table == RT_TABLE_MAIN)
-		atomic_store_explicit(main_root(family, (*at)->vrf), 0, memory_order_release);
+	atomic_store_explicit(root_of(family, (*at)->vrf, (*at)->row), 0, memory_order_release);
+	route_table_unref((*at)->row);
 	free(*at);
 	*at = NULL;
 	fpm_rows_put_later(family == AF_INET ? &roots4 : &roots6, number);
@@ -463,8 +467,8 @@ static uint8_t nexthop_type(const struct fpc_route *r)
 	case RTN_UNICAST:
 		if (!r->n_nexthops || !r->nexthops[0].ifindex)
 			return NEXTHOP_LINUX;
-		if (r->n_nexthops > 1)
-			return NEXTHOP_GROUP;
+		if (r->n_nexthops > 1) /* of table local: nobody does that */
+			return r->table == RT_TABLE_LOCAL ? NEXTHOP_LINUX : NEXTHOP_GROUP;
 		return r->nexthops[0].family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED;
 	case RTN_LOCAL:
 	case RTN_ANYCAST:
@@ -489,6 +493,7 @@ static int make_single(const struct fpc_route *r, const struct fpc_nexthop *hop,
 {
 	struct nexthop_row want = {
 		.type = hop->family ? NEXTHOP_GATEWAY : NEXTHOP_CONNECTED,
+		.in_local = r->table == RT_TABLE_LOCAL,
 		.iface = iface_lookup(r->vrf, hop->ifindex),
 		.family = hop->family,
 		.mtu = r->mtu ? r->mtu : NEXTHOP_NO_MTU,
@@ -564,8 +569,12 @@ static int make_nexthop(const struct fpc_route *r, uint32_t *ret_row, struct err
 	case NEXTHOP_GROUP:
 		rc = make_group(r, ret_row, err);
 		break;
+	case NEXTHOP_LINUX:
+		*ret_row = nexthop_get_linux();
+		return 0;
 	default:
-		*ret_row = nexthop_get(&(struct nexthop_row){.type = type});
+		*ret_row = nexthop_get(&(struct nexthop_row){
+			.type = type, .in_local = r->table == RT_TABLE_LOCAL});
 		rc = *ret_row ? 0
 			      : err_set(err, ENOSPC,
 					"the table of next hops is full (FP_MAX_NEXTHOPS)");
@@ -599,10 +608,9 @@ static int check(const struct fpc_route *r, struct err *err)
 		fpm_field("dst");
 		return err_set(err, EINVAL, "bits beyond the prefix length %u are set", r->plen);
 	}
-	if (r->table != RT_TABLE_MAIN && r->table != RT_TABLE_LOCAL) {
+	if (!r->table) {
 		fpm_field("table");
-		return err_set(err, EOPNOTSUPP, "table %u: only main and local are known",
-			       r->table);
+		return err_set(err, EINVAL, "a route without table");
 	}
 	return 0;
 }
@@ -704,6 +712,8 @@ static int init(struct fpm *fpm, struct err *err)
 {
 	int rc = nexthops_init(fpm, err);
 
+	if (!rc)
+		rc = route_tables_init(fpm, err);
 	if (!rc)
 		rc = mtrie_init(&trie4, fpm, "mtrie4_root", "mtrie4_line", 32, nexthop_linux, err);
 	if (!rc)

@@ -10,36 +10,29 @@ from sluice.cmgrd.feature import Feature, Mirror
 from sluice.cmgrd.kernel import (
     AF_INET,
     AF_INET6,
-    RT_TABLE_DEFAULT,
-    RT_TABLE_LOCAL,
-    RT_TABLE_MAIN,
     Chain,
     ChainRule,
     Change,
     Family,
     Message,
+    MulticastRoute,
     Multipath,
     Namespace,
     PathMtu,
     Policy,
-    Rule,
 )
 
 log = logging.getLogger("cmgrd")
 
-BODY = struct.Struct("=IIQ")  # struct fpc_vrf
+BODY = struct.Struct("=IIQ32sII")  # struct fpc_vrf
+NAME_MAX = 31
 POLICY4: int = lib.FPC_VRF_POLICY4
 POLICY6: int = lib.FPC_VRF_POLICY6
 PORTS4: int = lib.FPC_VRF_MULTIPATH4_PORTS
 PORTS6: int = lib.FPC_VRF_MULTIPATH6_PORTS
 LINUX4: int = lib.FPC_VRF_MULTIPATH4_LINUX
 LINUX6: int = lib.FPC_VRF_MULTIPATH6_LINUX
-VRF = 0
 
-DEFAULT_RULES = {
-    AF_INET: {(0, RT_TABLE_LOCAL), (32766, RT_TABLE_MAIN), (32767, RT_TABLE_DEFAULT)},
-    AF_INET6: {(0, RT_TABLE_LOCAL), (32766, RT_TABLE_MAIN)},
-}
 NAMES = {AF_INET: "IPv4", AF_INET6: "IPv6"}
 NFPROTO_INET, NFPROTO_NETDEV = 1, 5
 # Of the inet hooks: prerouting, forward, postrouting, ingress. Input and output see no forwarded packet.
@@ -56,53 +49,55 @@ POLICY_OF_SOCKET = 3
 
 class Sync(Feature):
     key_size = 4
-    families = frozenset({Family.RULE, Family.CHAIN, Family.POLICY})
+    families = frozenset({Family.RULE, Family.CHAIN, Family.POLICY, Family.MROUTE})
 
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
-        self.rules: Mirror[bytes, Rule] = Mirror()
         self.chains: Mirror[tuple[int, str, str], Chain] = Mirror()
         self.policies: Mirror[tuple[int, int, int], Policy] = Mirror()
         # Whether all rules of a chain are ones that the fast path follows too; by (family, table, chain).
         self.followed: dict[tuple[int, str, str], bool] = {}
         self.fresh: dict[tuple[int, str, str], bool] = {}  # the same, while they're dumped
+        self.mroutes: Mirror[tuple[int, int, bytes, bytes], None] = Mirror()
         self.multipath = Multipath(0, 0, False)
         self.path_mtu = False
         self.namespace = Namespace(0)
         self.guards: dict[int, str] = {}
+        # Another VRF than cmgrd's own stays closed until fpmd has all of it.
+        self.is_open = self.vrf == 0
+
+    def opened(self) -> None:
+        self.is_open = True
+        self.judge()
 
     def begin(self, family: Family) -> None:
         self.fresh = {}
-        self.mirror(family).begin()
+        if mirror := self.mirror(family):
+            mirror.begin()
 
     def abandon(self, family: Family) -> None:
-        self.mirror(family).abandon()
+        if mirror := self.mirror(family):
+            mirror.abandon()
 
     def end(self, family: Family) -> None:
-        mirror = self.mirror(family)
-        for key in mirror.end():
-            del mirror[key]
+        if mirror := self.mirror(family):
+            for key in mirror.end():
+                del mirror[key]
         if family is Family.CHAIN:
             self.followed = self.fresh
         self.judge()
 
-    def mirror(self, family: Family) -> Mirror[Any, Any]:
+    def mirror(self, family: Family) -> Mirror[Any, Any] | None:
         mirrors: dict[Family, Mirror[Any, Any]] = {
-            Family.RULE: self.rules,
             Family.CHAIN: self.chains,
             Family.POLICY: self.policies,
+            Family.MROUTE: self.mroutes,
         }
-        return mirrors[family]
+        return mirrors.get(family)
 
     def handle(self, message: Message, *, dumped: bool, late: bool) -> None:
         gone = message.change is Change.DELETED
         match message.value:
-            case Rule() as rule:
-                # Two rules may be equal in all; the kernel doesn't number them. Only dumps count.
-                if dumped:
-                    self.rules.put(rule.identity, rule)
-                else:
-                    self.redump(Family.RULE, message.name)
             case Multipath() as multipath:
                 self.multipath = multipath
             case PathMtu() as path_mtu:
@@ -120,21 +115,37 @@ class Sync(Feature):
                 self.chains.put((chain.family, chain.table, chain.name), chain)
             case Policy() as policy if not gone:
                 self.policies.put((policy.family, policy.direction, policy.index), policy)
+            case MulticastRoute() as route:
+                group = (route.family, route.table, route.source, route.group)
+                if gone:
+                    self.mroutes.pop(group, None)
+                else:
+                    self.mroutes.put(group, None)
         if not dumped:
             self.judge()
 
     def judge(self) -> None:
         """Set the guard flags, and say why when they change."""
+        where = f" in {self.place.name}" if self.place.name else ""
         found = {family: self.reason(family) for family in (AF_INET, AF_INET6)}
         for family, reason in found.items():
             if reason != self.guards.get(family, ""):
                 if reason:
-                    log.warning("all %s packets take Linux: %s", NAMES[family], reason)
+                    log.warning("all %s packets%s take Linux: %s", NAMES[family], where, reason)
                 else:
-                    log.info("%s packets take the fast path again", NAMES[family])
+                    log.info("%s packets%s take the fast path again", NAMES[family], where)
         self.guards = found
         flags = (POLICY4 if found[AF_INET] else 0) | (POLICY6 if found[AF_INET6] else 0)
-        self.set(BODY.pack(VRF, flags | self.choice(), self.namespace.cookie))
+        if not self.is_open:
+            flags = POLICY4 | POLICY6
+        name = self.place.name.encode()[:NAME_MAX]
+        netns = self.place.netns or self.namespace.cookie
+        self.set(BODY.pack(self.vrf, flags | self.choice(), netns, name, *self.multicast()))
+
+    def multicast(self) -> tuple[int, int]:
+        """How many multicast routes there are. Linux forwards by them: group addresses are exceptions."""
+        families = [place[0] for place in self.mroutes]
+        return families.count(AF_INET), families.count(AF_INET6)
 
     def choice(self) -> int:
         """How to choose among the next hops of a route."""
@@ -144,15 +155,6 @@ class Sync(Feature):
 
     def reason(self, family: int) -> str:
         """Why packets of a family must take Linux; "" if they needn't."""
-        rules = [rule for rule in self.rules.values() if rule.family == family and not rule.l3mdev]
-        plain = {(rule.priority, rule.table) for rule in rules if rule.plain}
-        # Without any rule known the protocol isn't there, or the first dump hasn't come.
-        odd = [rule for rule in rules if not rule.plain]
-        if rules and (odd or plain != DEFAULT_RULES[family]):
-            priorities = sorted(
-                {rule.priority for rule in odd} | {p for p, _ in plain ^ DEFAULT_RULES[family]}
-            )
-            return f"ip rule {', '.join(map(str, priorities))} differs from the default rules"
         for chain in self.chains.values():
             netdev = chain.family == NFPROTO_NETDEV and chain.hook >= 0
             if (netdev or chain.hook in FORWARDING_HOOKS) and family in CHAIN_FAMILIES.get(
@@ -173,5 +175,5 @@ class Sync(Feature):
 
     def describe(self, key: bytes, body: bytes | None) -> str:
         return f"VRF {int.from_bytes(key, 'little')}" + (
-            f" flags {BODY.unpack(body)[1]:#x}" if body else ""
+            f" flags {BODY.unpack(body.ljust(BODY.size, b'\0'))[1]:#x}" if body else ""
         )

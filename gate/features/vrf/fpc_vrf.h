@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-/* A VRF: a network namespace. Number 0 is the one the daemons run in. */
+/* A VRF: a network namespace. Number 0 is the one the daemons run in; the others' numbers are the ids that the kernel keeps for
+ * them there (RTM_GETNSID), and one. */
 #pragma once
 
 #include <stdint.h>
@@ -25,7 +26,9 @@ struct fpc_vrf {
 	uint32_t flags;
 	uint64_t
 		netns; /* SO_NETNS_COOKIE: tells the namespace apart from all others since boot; 0: unknown */
+	char name[32];		     /* as in `ip netns`, cut; "" for number 0; for people */
+	uint32_t mroutes4, mroutes6; /* multicast routes; for people: Linux forwards multicast */
 };
-static_assert(sizeof(struct fpc_vrf) == 16);
+static_assert(sizeof(struct fpc_vrf) == 56);
 #define FPC_VRF_KEY_SIZE 4
 #define FPC_VRF_FLAGS	 0x3f

@@ -18,9 +18,14 @@ struct vrf_row {
 	/* Rows of "mtrie4_root" and "mtrie6_root" of the tables local and main together; 0: no routes. Written with the routes. */
 	_Atomic uint32_t root4, root6;
 	uint64_t stages; /* bit a stage that has work in this VRF (fastpath/stage.h) */
-	uint64_t netns;	 /* as in struct fpc_vrf */
+	/* Rows of "rule_set"; 0: the kernel's own rules, which look up those tables. Written with the rules. */
+	_Atomic uint32_t rules4, rules6;
+	uint64_t netns; /* as in struct fpc_vrf, and the name */
+	char name[32];
+	uint32_t mroutes4, mroutes6;
+	uint32_t pad2[4];
 };
-static_assert(sizeof(struct vrf_row) == 64);
+static_assert(sizeof(struct vrf_row) == 128);
 
 /* @addr in host byte order. */
 static inline uint8_t vrf_local4_bit(uint32_t addr)
@@ -57,3 +62,6 @@ struct vrf_row *vrf_row(uint32_t vrf);
 
 /* fpmd: a stage (enum fp_stage) has work, or none any more, for all packets of VRF @vrf. */
 void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on);
+/* fpmd: the VRF that is the namespace @netns (0: number 0), or VRF_NONE. */
+#define VRF_NONE UINT32_MAX
+uint32_t vrf_of_netns(uint64_t netns);

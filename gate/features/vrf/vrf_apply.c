@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "features/port/port.h"
 #include "fpmd/fpm.h"
 
 static struct vrf_row *rows;
@@ -29,6 +30,16 @@ void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on)
 	atomic_store_explicit((_Atomic uint64_t *)&rows[vrf].stages, stages, memory_order_release);
 }
 
+uint32_t vrf_of_netns(uint64_t netns)
+{
+	if (!netns)
+		return 0;
+	for (uint32_t i = 0; i < FPC_VRF_MAX; i++)
+		if (known[i] && rows[i].netns == netns)
+			return i;
+	return VRF_NONE;
+}
+
 static int init(struct fpm *fpm, struct err *err)
 {
 	rows = shm_rows(&fpm->config, "vrf");
@@ -42,6 +53,7 @@ static int init(struct fpm *fpm, struct err *err)
 static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv, struct err *err)
 {
 	const struct fpc_vrf *vrf = msg;
+	const struct fpc_vrf *before = old;
 
 	if (vrf->vrf >= FPC_VRF_MAX) {
 		fpm_field("vrf");
@@ -51,8 +63,14 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	if (!known[vrf->vrf])
 		shm_count(dir, 1);
 	known[vrf->vrf] = true;
+	memcpy(rows[vrf->vrf].name, vrf->name, sizeof(vrf->name));
 	rows[vrf->vrf].netns = vrf->netns;
-	rows[vrf->vrf].flags = vrf->flags;
+	rows[vrf->vrf].mroutes4 = vrf->mroutes4;
+	rows[vrf->vrf].mroutes6 = vrf->mroutes6;
+	atomic_store_explicit((_Atomic uint32_t *)&rows[vrf->vrf].flags, vrf->flags,
+			      memory_order_release);
+	if (!before || before->netns != vrf->netns)
+		port_vrf_changed(vrf->vrf);
 	return 0;
 }
 
@@ -63,8 +81,12 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 
 	known[vrf->vrf] = false;
 	rows[vrf->vrf].stages = 0;
+	atomic_store_explicit((_Atomic uint32_t *)&rows[vrf->vrf].flags, FPC_VRF_FLAGS,
+			      memory_order_release);
+	memset(rows[vrf->vrf].name, 0, sizeof(rows[vrf->vrf].name));
 	rows[vrf->vrf].netns = 0;
-	rows[vrf->vrf].flags = FPC_VRF_FLAGS;
+	rows[vrf->vrf].mroutes4 = rows[vrf->vrf].mroutes6 = 0;
+	port_vrf_changed(vrf->vrf);
 	shm_count(dir, -1);
 }
 
