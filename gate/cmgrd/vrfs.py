@@ -180,9 +180,7 @@ class Vrfs:
         auditing = asyncio.create_task(one.audit.run())
         one.follower.wake.set()
         try:
-            waiting = asyncio.create_task(one.follower.ready.wait())
-            await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            await either(running, one.follower.ready)
             if not running.done():
                 core.lost = set()
                 one.known.set()
@@ -190,9 +188,7 @@ class Vrfs:
                 core.opened()
             while not running.done():
                 one.follower.settled.clear()
-                settled = asyncio.create_task(one.follower.settled.wait())
-                await asyncio.wait([running, settled], return_when=asyncio.FIRST_COMPLETED)
-                settled.cancel()
+                await either(running, one.follower.settled)
                 if core.lost:
                     lost, core.lost = core.lost, set()
                     self.on_lost(lost)
@@ -231,6 +227,15 @@ class Vrfs:
         log.info(
             "namespace %s, VRF %d, isn't followed any more", one.namespace.name, one.vrf.number
         )
+
+
+async def either(running: "asyncio.Task[None]", event: asyncio.Event) -> None:
+    """Until the event or the task's end; leaves nothing behind when cancelled."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 async def told(core: Core, running: "asyncio.Task[None]") -> None:
