@@ -90,7 +90,7 @@ static void unknown_flags_are_refused_and_named(void **state)
 static void the_flags_stand_behind_the_key_of_every_feature(void **state)
 {
 	for (unsigned i = 0; i < n_features; i++) {
-		uint8_t body[2048] = {0};
+		uint8_t body[8192] = {0};
 		uint32_t flags = ~features[i]->known_flags;
 
 		if (!features[i]->msg_size)
