@@ -18,6 +18,13 @@ def flags(follower: Follower, name: str) -> set[str]:
     return {f for body in found if (o := decode("iface", body))["name"] == name for f in o["flags"]}
 
 
+def table(follower: Follower, name: str) -> int:
+    """That of the VRF device it's a port of."""
+    found = follower.core.objects.wanted[FEATURES["iface"].id].values()
+    (number,) = (o["table"] for body in found if (o := decode("iface", body))["name"] == name)
+    return int(number)
+
+
 def policy(follower: Follower) -> set[str]:
     (body,) = follower.core.objects.wanted[FEATURES["vrf"].id].values()
     return set(decode("vrf", body)["flags"])
@@ -45,9 +52,10 @@ def test_a_vrf_device_takes_its_links_and_their_routes() -> None:
         async with following() as follower:
             assert "192.0.2.0/24" in routes(follower)
             ip("link add red type vrf table 10", "link set red up", "link set p1 master red")
-            await until_true("p1 isn't a slave", lambda: "SLAVE" in flags(follower, "p1"))
+            await until_true("p1 isn't its port", lambda: table(follower, "p1") == 10)
             await until_true("still in main", lambda: "192.0.2.0/24" not in routes(follower))
-            assert "SLAVE" not in flags(follower, "p2")
+            assert table(follower, "p2") == 0
+            assert "SLAVE" not in flags(follower, "p1")
             # The rule that the kernel adds for it concerns its links alone.
             assert not policy(follower)
             await equals_fresh(follower, timeout=30)
