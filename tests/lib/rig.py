@@ -97,6 +97,7 @@ RIGHT = Side(
     port6="2001:db8:2::1",
 )
 SIDES = (LEFT, RIGHT)
+VHOST_RING = 1024  # queue_size of gate/fastpath/exception.c
 BEHIND4, BEHIND6 = "203.0.113.1", "2001:db8:3::1"
 NET4, NET6 = "203.0.113.0/24", "2001:db8:3::/64"
 
@@ -414,10 +415,10 @@ class Rig:
         """All packet buffers have come back since note_buffers, soon after the traffic stopped. A
         port keeps what it has sent until it sends again, so `stir` has it send a little.
         """
-        # Another one for each port: of the last packet. Drivers of PCI devices keep as many as their rings hold.
+        # Drivers of PCI devices keep as many as their rings hold.
         if self.idle_buffers is None or self.driver not in (Driver.AF_XDP, Driver.AF_PACKET):
             return
-        most = self.idle_buffers + 2 * len(SIDES)
+        most = self.idle_buffers + self.kept_buffers()
 
         def back() -> bool:
             (stir or self.stir)()
@@ -430,6 +431,13 @@ class Rig:
             interval=0.12,
             hint="fp-cli rings: more are in use, so packets leak",
         )
+
+    def kept_buffers(self) -> int:
+        """How many buffers may rightly stay in use: two of each port's last packet; a TAP over vhost
+        keeps what it has sent until its ring needs the room.
+        """
+        ports = self.fast_path.table("ports")
+        return sum(VHOST_RING if row["backend"] == "vhost" else 2 for row in ports)
 
     def stir(self) -> None:
         for side in SIDES:
