@@ -145,7 +145,7 @@ def differences(core: Core, view: View) -> tuple[dict[Place, Row], int, int]:
                     key = item.body[: feature.key_size]
                     seen.add(key)
                     body = wanted.get(key)
-                    if body != item.body:
+                    if body is None or feature.shown(body) != feature.shown(item.body):
                         kind = "extra" if body is None else "different"
                         found[kind, feature.name, key] = row(
                             core, kind, feature.number, body, item.body
@@ -167,8 +167,8 @@ def row(core: Core, kind: str, number: int, kernel: bytes | None, fast_path: byt
         "kind": kind,
         "feature": feature.name,
         "object": feature.describe(key, None),
-        "kernel": decode(number, kernel) if kernel else None,
-        "fast_path": decode(number, fast_path) if fast_path else None,
+        "kernel": decode(number, feature.shown(kernel)) if kernel else None,
+        "fast_path": decode(number, feature.shown(fast_path)) if fast_path else None,
     }
 
 

@@ -20,7 +20,7 @@ from sluice.cmgrd import wire
 from sluice.cmgrd.feature import Feature, load
 from sluice.cmgrd.kernel import MAIN_VRF, Change, Family, Several, Vrf
 from sluice.cmgrd.objects import Objects
-from sluice.fpc import FEATURES, Frame, Verb
+from sluice.fpc import FEATURES, Frame, Verb, mask
 
 log = logging.getLogger("cmgrd")
 
@@ -159,10 +159,10 @@ class Core:
                 watcher(seen)
 
     def seen(self, frame: Frame) -> Seen:
-        """What the journal's frame says."""
+        """What the journal's frame says, without secrets."""
         feature = self.by_number[frame.feature]
         key = frame.body[: feature.key_size]
-        body = frame.body if frame.verb == Verb.SET else None
+        body = mask(frame.feature, frame.body) if frame.verb == Verb.SET else None
         whole = None if body is None else body.ljust(SIZES[frame.feature], b"\0")
         return Seen(frame.feature, key, body, feature.describe(key, whole), self.cause)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from sluice.cmgrd.kernel import MAIN_VRF, Family, Message, Vrf
 from sluice.cmgrd.objects import Objects
-from sluice.fpc import FEATURES
+from sluice.fpc import FEATURES, mask
 
 
 class Mirror[K, V](dict[K, V]):
@@ -106,6 +106,10 @@ class Feature:
     def describe(self, key: bytes, body: bytes | None) -> str:
         """An object, for the log. `body` is as long as the C struct."""
         raise NotImplementedError
+
+    def shown(self, body: bytes) -> bytes:
+        """What `fp-sync check` may show of an object, and compares: no secrets, nothing that moves by itself."""
+        return mask(self.number, body)
 
     def set(self, body: bytes) -> None:
         self.objects.set(self.number, body)

@@ -27,6 +27,9 @@ struct feature {
 	uint16_t key_size;
 	uint32_t known_flags;
 	uint16_t owner; /* enum fpc_role that may SET it */
+	/* Bytes of the object that are secret, such as keys: dumps and recordings have zeros in their place
+	 * (feature_mask). Size 0: none. Not in the key. */
+	uint16_t secret_at, secret_size;
 	/* Tables of the config file (fpmd writes) and of the stats file (fp-rte writes). */
 	const struct feature_table *config_tables;
 	const struct feature_table *stats_tables;
@@ -42,6 +45,9 @@ FEATURES(FEATURE_DECLARE)
 extern const struct feature *const features[];
 extern const unsigned n_features;
 const struct feature *feature_find(uint16_t id);
+
+/* Zeros in place of what is secret in an object's body, the whole one or a part of it from its start. @feature NULL: nothing. */
+void feature_mask(const struct feature *feature, void *body, size_t len);
 
 /* Tables of all features, plus the shared ones in front (worker, reason, ...), with capacities for @settings
  * (NULL: capacities 0, for shm_attach). Fills @ret (room for SHM_MAX_TABLES), returns how many. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "features/feature.h"
 
+#include <string.h>
+
 #include "fastpath/plugins.h"
 #include "fastpath/reasons.h"
 #include "fastpath/rings.h"
@@ -18,6 +20,15 @@ const struct feature *feature_find(uint16_t id)
 		if (features[i]->id == id)
 			return features[i];
 	return NULL;
+}
+
+void feature_mask(const struct feature *feature, void *body, size_t len)
+{
+	if (!feature || len <= feature->secret_at)
+		return;
+	len -= feature->secret_at;
+	explicit_bzero((uint8_t *)body + feature->secret_at,
+		       len < feature->secret_size ? len : feature->secret_size);
 }
 
 static unsigned add(struct shm_table_desc *ret, unsigned n, const struct feature_table *tables,

@@ -35,6 +35,7 @@ from sluice.fpc.objects import (
     encode,
     encode_key,
     feature,
+    mask,
     new,
     to_body,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "encode",
     "encode_key",
     "feature",
+    "mask",
     "new",
     "pack",
     "to_body",

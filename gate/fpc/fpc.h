@@ -10,7 +10,7 @@
  *   SYNC_BEGIN  marks this feature's objects stale (feature 0: all objects of the features this connection owns)
  *   SYNC_END    deletes those that no SET refreshed since
  *   DUMP        asks for all objects of a feature: answered with one SET frame an object, flags say how it stands
- *               (FPC_F_REFUSED, FPC_F_PARKED), then an ACK
+ *               (FPC_F_REFUSED, FPC_F_PARKED), then an ACK. Keys and other secrets are zeros in it
  *   EVENT       fpmd to client: struct fpc_event
  *   AUDIT       struct fpc_audit: are that all your objects of the feature? Refused with EILSEQ if not
  *   ACK         the answer, struct fpc_ack. Sent for every frame with FPC_F_ACK, and unasked for every error

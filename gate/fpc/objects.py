@@ -39,6 +39,7 @@ class Feature:
     key_size: int
     known_flags: int
     owner: int
+    secret: slice  # of the object; `mask`
 
     @property
     def struct(self) -> str:
@@ -50,7 +51,15 @@ def load() -> dict[str, Feature]:
     """All features, in the order of a sync."""
     found = (lib.features[i] for i in range(lib.n_features))
     return {
-        name: Feature(name, f.id, f.msg_size, f.key_size, f.known_flags, f.owner)
+        name: Feature(
+            name,
+            f.id,
+            f.msg_size,
+            f.key_size,
+            f.known_flags,
+            f.owner,
+            slice(f.secret_at, f.secret_at + f.secret_size),
+        )
         for f in found
         for name in [ffi.string(f.name).decode()]
     }
@@ -65,6 +74,12 @@ def feature(which: str | int | Feature) -> Feature:
     if isinstance(which, Feature):
         return which
     return FEATURES[which] if isinstance(which, str) else BY_ID[which]
+
+
+def mask(which: str | int | Feature, body: bytes) -> bytes:
+    """The body as it may be shown: with zeros where it's secret, as feature_mask() does."""
+    secret = feature(which).secret
+    return body[: secret.start] + bytes(len(body[secret])) + body[secret.stop :]
 
 
 @cache

@@ -32,9 +32,11 @@ static void put_name(FILE *file, const char *name, uint16_t number)
 }
 
 void record_frame(struct record *record, uint32_t conn, const char *name, const char *dir,
-		  const struct fpc_frame *head, const void *body, size_t len)
+		  const struct fpc_frame *head, const struct feature *feature, const void *body,
+		  size_t len)
 {
-	const struct feature *feature = feature_find(head->feature);
+	bool object = head->verb == FPC_SET || head->verb == FPC_DEL;
+	size_t secret = feature && object ? feature->secret_at : SIZE_MAX;
 	FILE *file = (FILE *)record;
 	struct timespec now;
 
@@ -53,6 +55,8 @@ void record_frame(struct record *record, uint32_t conn, const char *name, const 
 	for (size_t i = 0; i < len; i++) {
 		uint8_t b = ((const uint8_t *)body)[i];
 
+		if (i >= secret && i - secret < feature->secret_size)
+			b = 0;
 		fputc("0123456789abcdef"[b >> 4], file);
 		fputc("0123456789abcdef"[b & 15], file);
 	}

@@ -111,7 +111,9 @@ static void put(struct dispatch *d, struct peer *peer, const struct fpc_frame *h
 		peer->closing = true;
 		return;
 	}
-	record_frame(d->record, peer->id, peer->name, "out", head, body, len);
+	/* Nothing secret goes out. */
+	record_frame(d->record, peer->id, peer->name, "out", head, feature_find(head->feature),
+		     body, len);
 }
 
 static void put_ack(struct dispatch *d, struct peer *peer, uint16_t feature, uint16_t verb,
@@ -281,6 +283,7 @@ static void put_object(struct dispatch *d, struct peer *peer, const struct objec
 	if (obj->state == OBJECT_REFUSED)
 		head.flags |= FPC_F_REFUSED;
 	object_whole(&d->objects, obj, d->whole, obj->len);
+	feature_mask(f, d->whole, obj->len);
 	put(d, peer, &head, d->whole, obj->len);
 	if (obj->state == OBJECT_REFUSED) {
 		const struct trouble *t = obj->trouble;
@@ -320,7 +323,7 @@ static void handle(struct dispatch *d, struct peer *peer, const struct fpc_frame
 	struct err err = {};
 	int rc;
 
-	record_frame(d->record, peer->id, peer->name, "in", head, body, len);
+	record_frame(d->record, peer->id, peer->name, "in", head, feature, body, len);
 	rc = check_frame(head, body, len, feature, d->whole, &field, &err);
 	if (!peer->role && head->verb != FPC_HELLO)
 		rc = err_set(&err, EPROTO, "the first frame must be HELLO");

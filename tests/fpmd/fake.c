@@ -91,6 +91,8 @@ static const struct feature base = {
 	.key_size = 4,
 	.known_flags = 1,
 	.owner = FPC_ROLE_SYNC,
+	.secret_at = offsetof(struct thing, more[2]),
+	.secret_size = 8,
 };
 static const struct feature child = {
 	.name = "child",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* Three features for the tests of fpmd's shared code, which write down what is asked of them:
  *
- *   base   of SYNC. value 666 is refused for good, 777 while there's no room
+ *   base   of SYNC. value 666 is refused for good, 777 while there's no room; more[2] and more[3] are secret
  *   child  of SYNC. waits for the base object it names in `base`
  *   box    of RTE; only kept in mind */
 #pragma once

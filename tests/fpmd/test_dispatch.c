@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fake.h"
+#include "fpc/record.h"
 #include "lib/log.h"
 
 static struct shm_header header;
@@ -347,6 +349,56 @@ static void a_dump_tells_how_each_object_stands(void **state)
 	assert_int_equal(frame_out_len(&cmgrd->out), 0);
 }
 
+static void secrets_are_neither_dumped_nor_recorded(void **state)
+{
+	struct peer *viewer = hello(FPC_ROLE_VIEWER, "fp-cli");
+	struct thing t = {.id = 1,
+			  .value = 5,
+			  .more = {0x11111111, 0x22222222, 0x33333333, 0x44444444, 0x55555555}};
+	char path[] = "/tmp/sluice-record-XXXXXX", text[4096] = "";
+	struct fpc_frame head;
+	struct thing shown;
+	FILE *file;
+
+	close(mkstemp(path));
+	assert_int_equal(record_open(&d.record, path, NULL), 0);
+	pop(viewer, &shown, sizeof(shown));
+	assert_int_equal(ask(cmgrd, FPC_SET, BASE, &t, sizeof(t)).error, 0);
+	/* A refused one is shown with its reason, not with its secret. */
+	t.id = 2;
+	t.value = 666;
+	assert_int_equal(ask(cmgrd, FPC_SET, BASE, &t, sizeof(t)).error, EINVAL);
+	for (unsigned i = 0; i < 2; i++) {
+		const uint32_t more[8] = {0x11111111, 0x22222222, 0, 0, 0x55555555};
+		union {
+			struct thing t;
+			struct fpc_ack ack;
+		} body = {};
+
+		if (!i)
+			post(viewer, FPC_DUMP, BASE, 0, NULL, 0);
+		head = pop(viewer, &body, sizeof(body));
+		assert_int_equal(head.verb, FPC_SET);
+		assert_int_equal(body.t.id, i + 1);
+		assert_memory_equal(body.t.more, more, sizeof(more));
+	}
+	/* fpmd has it all the same: nothing has changed for the feature. */
+	t.id = 1;
+	t.value = 5;
+	fake_forget();
+	assert_int_equal(ask(cmgrd, FPC_SET, BASE, &t, sizeof(t)).error, 0);
+	assert_string_equal(fake_log, "");
+	record_close(d.record);
+	d.record = NULL;
+	file = fopen(path, "r");
+	assert_true(fread(text, 1, sizeof(text) - 1, file) > 0);
+	fclose(file);
+	unlink(path);
+	assert_non_null(strstr(text, "1111111122222222000000000000000055555555"));
+	assert_null(strstr(text, "33333333"));
+	assert_null(strstr(text, "44444444"));
+}
+
 static void a_large_dump_comes_in_chunks_and_holds_up_only_its_client(void **state)
 {
 	struct peer *viewer = hello(FPC_ROLE_VIEWER, "slow");
@@ -486,6 +538,7 @@ int main(void)
 		TEST(a_sync_end_without_begin_is_refused_and_sweeps_nothing),
 		TEST(a_lost_connection_leaves_the_state_and_ends_the_sync),
 		TEST(a_dump_tells_how_each_object_stands),
+		TEST(secrets_are_neither_dumped_nor_recorded),
 		TEST(a_large_dump_comes_in_chunks_and_holds_up_only_its_client),
 		TEST(a_client_that_doesnt_read_its_errors_is_no_longer_listened_to),
 		TEST(a_fast_path_that_comes_late_hears_of_the_publication),
