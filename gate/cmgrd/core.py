@@ -36,6 +36,7 @@ DUMPED = (
     Family.RULE,
     Family.CHAIN,
     Family.POLICY,
+    Family.SA,
     Family.NEIGH,
     Family.ROUTE4,
     Family.ROUTE6,

@@ -184,7 +184,9 @@ class Follower:
             self.core.lose(channel.families, "malformed datagram")
         except Exception:
             self.core.counts["failures"] += 1
-            log.exception("a Netlink datagram couldn't be handled: %s", data.hex())
+            # IPsec's hold keys.
+            shown = data.hex() if channel.protocol != wire.NETLINK_XFRM else f"{len(data)} bytes"
+            log.exception("a Netlink datagram couldn't be handled: %s", shown)
             self.core.lose(channel.families, "failure")
 
     def next_due(self) -> Family | None:

@@ -4,7 +4,7 @@
 Addresses are bytes in network byte order, 4 or 16 of them; a prefix's bits beyond its length are 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 AF_UNSPEC, AF_INET, AF_BRIDGE, AF_INET6 = 0, 2, 7, 10
@@ -51,6 +51,7 @@ class Family(StrEnum):
     RULE = "rule"
     CHAIN = "chain"
     POLICY = "policy"
+    SA = "sa"
     NEIGH = "neigh"
     NEXTHOP = "nexthop"
     ROUTE4 = "route4"
@@ -211,12 +212,123 @@ class ChainRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Selector:
+    """struct xfrm_selector. Addresses have 16 bytes, IPv4 fills the first 4; ports are as on the wire."""
+
+    family: int = 0
+    dst: bytes = bytes(16)
+    dst_plen: int = 0
+    src: bytes = bytes(16)
+    src_plen: int = 0
+    proto: int = 0  # 0: any
+    dport: bytes = bytes(2)
+    dport_mask: bytes = bytes(2)
+    sport: bytes = bytes(2)
+    sport_mask: bytes = bytes(2)
+    ifindex: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """struct xfrm_user_tmpl: what a policy wants a packet to have been, or to be, treated with."""
+
+    family: int
+    dst: bytes  # 16 bytes
+    src: bytes
+    spi: bytes  # as on the wire; zeros: any
+    proto: int
+    mode: int  # XFRM_MODE_*
+    reqid: int
+    optional: bool
+    auth_algs: int
+    enc_algs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """XFRM_MSG_NEWPOLICY."""
+    """XFRM_MSG_NEWPOLICY. `unknown` says what of it isn't in the other fields, "" if nothing."""
 
     family: int
     index: int
     direction: int  # XFRM_POLICY_IN, _OUT, _FWD: 0, 1, 2; more: of a socket
+    selector: Selector = Selector()
+    priority: int = 0
+    action: int = 0  # XFRM_POLICY_ALLOW, _BLOCK
+    icmp: bool = False
+    mark: int = 0
+    mark_mask: int = 0
+    if_id: int = 0
+    templates: tuple[Template, ...] = ()
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDefault:
+    """XFRM_MSG_GETDEFAULT: whether packets that no policy is for are dropped, where they're forwarded or sent."""
+
+    blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaKey:
+    """What tells a security association from others."""
+
+    family: int
+    proto: int  # IPPROTO_ESP, IPPROTO_AH, ...
+    dst: bytes  # 16 bytes
+    spi: bytes  # 4, as on the wire
+    mark: int = 0
+    mark_mask: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """Of an SA. The key is never shown."""
+
+    name: str
+    key: bytes = field(repr=False)
+    icv_len: int = 0  # bytes that a packet carries
+
+
+@dataclass(frozen=True, slots=True)
+class Encap:
+    """struct xfrm_encap_tmpl; ports as on the wire."""
+
+    type: int
+    sport: bytes
+    dport: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sa:
+    """XFRM_MSG_NEWSA, an IPsec security association. `unknown`: as Policy's."""
+
+    key: SaKey
+    src: bytes  # 16 bytes
+    mode: int  # XFRM_MODE_*
+    flags: int  # XFRM_STATE_*
+    extra_flags: int  # XFRM_SA_XFLAG_*
+    reqid: int
+    selector: Selector
+    replay_window: int
+    limits: tuple[int, int, int, int]  # bytes soft and hard, packets soft and hard
+    used: tuple[int, int]  # bytes, packets
+    added: int  # when, Unix time
+    replay: tuple[int, int, int, int] = (0, 0, 0, 0)  # oseq, oseq_hi, seq, seq_hi
+    crypt: Algorithm | None = None
+    auth: Algorithm | None = None
+    aead: Algorithm | None = None
+    encap: Encap | None = None
+    direction: int = 0  # XFRM_SA_DIR_*, 0: not said
+    if_id: int = 0
+    set_mark: int = 0
+    set_mark_mask: int = 0
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SaMigration:
+    """XFRM_MSG_MIGRATE: SAs and policies have other addresses now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +405,10 @@ Object = (
     | Chain
     | ChainRule
     | Policy
+    | PolicyDefault
+    | Sa
+    | SaKey
+    | SaMigration
     | NextHopObject
     | MulticastRoute
     | Fdb

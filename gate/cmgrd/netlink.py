@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from sluice.cmgrd import wire
+from sluice.cmgrd import wire, xfrm
 from sluice.cmgrd.kernel import AF_BRIDGE, AF_INET, AF_INET6, Family
 from sluice.cmgrd.wire import NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM
 
@@ -64,7 +64,9 @@ CHANNELS = (
     Channel(NETLINK_ROUTE, (Family.VLAN,), (33,), MIB),
     Channel(NETLINK_ROUTE, (Family.MROUTE,), (6, 10), 8 * MIB),
     Channel(NETLINK_NETFILTER, (Family.CHAIN,), (7,), MIB),
-    Channel(NETLINK_XFRM, (Family.POLICY,), (4,), MIB),
+    # SAs, policies, expirations, migrations. Not the group of replay and lifetime values (AEVENTS): as soon as somebody
+    # listens to that, the kernel says them for each second packet that it treats itself.
+    Channel(NETLINK_XFRM, (Family.SA, Family.POLICY), (3, 4, 2, 7), 4 * MIB),
 )
 
 Request = tuple[int, int, bytes]  # protocol, type, payload
@@ -91,8 +93,12 @@ REQUESTS: dict[Family, tuple[Request, ...]] = {
     ),
     # Chains, then their rules.
     Family.CHAIN: tuple((NETLINK_NETFILTER, 10 << 8 | kind, bytes(4)) for kind in (4, 7)),
-    Family.POLICY: ((NETLINK_XFRM, 0x15, bytes(64)),),
+    # Policies, and what becomes of packets that none is for.
+    Family.POLICY: ((NETLINK_XFRM, 0x15, b""), (NETLINK_XFRM, xfrm.GETDEFAULT, bytes(4))),
+    Family.SA: ((NETLINK_XFRM, 0x12, b""),),
 }
+# Requests with one answer, and an acknowledgement behind it.
+SINGLE = {(NETLINK_XFRM, xfrm.GETDEFAULT)}
 
 
 class NetlinkError(Exception):
@@ -234,8 +240,9 @@ async def dump(
                 continue
             raise NetlinkError(error.errno or 0, f"dump of {family}") from error
         with opened:
+            how = wire.NLM_F_ACK if (protocol, kind) in SINGLE else wire.NLM_F_DUMP
             head = wire.NLMSG.pack(
-                wire.NLMSG.size + len(payload), kind, wire.NLM_F_REQUEST | wire.NLM_F_DUMP, 1, 0
+                wire.NLMSG.size + len(payload), kind, wire.NLM_F_REQUEST | how, 1, 0
             )
             opened.send(head + payload)
             last = False

@@ -9,13 +9,14 @@
 
 Steps of another VRF than number 0 have its number ("vrf": 3).
 A message between begin and end belongs to the dump. `hex` is the payload, without the nlmsghdr.
+Keys of IPsec's security associations are zeros in it: what is replayed makes SAs that are Linux's alone.
 """
 
 import json
 from collections.abc import Iterable
 from typing import IO
 
-from sluice.cmgrd import wire
+from sluice.cmgrd import wire, xfrm
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.kernel import MAIN_VRF, Family, Vrf
 
@@ -53,6 +54,9 @@ class RecordedCore(Core):
     def message(
         self, protocol: int, kind: int, flags: int, data: bytes, at: int, end: int, *, late: bool
     ) -> None:
+        shown = data[at:end]
+        if protocol == wire.NETLINK_XFRM:
+            shown = xfrm.masked(kind, shown)
         self.write(
             do="message",
             name=wire.type_name(protocol, kind),
@@ -60,7 +64,7 @@ class RecordedCore(Core):
             type=kind,
             flags=flags,
             late=late,
-            hex=data[at:end].hex(),
+            hex=shown.hex(),
         )
         super().message(protocol, kind, flags, data, at, end, late=late)
 

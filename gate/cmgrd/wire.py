@@ -2,7 +2,7 @@
 """Netlink's wire format: from bytes to kernel.Message. Pure, and strict where it matters: what is too short or runs
 over its end is refused, what is merely unknown is passed over or makes the object one that Linux keeps for itself.
 
-Routes and neighbours aren't here but in C (inlet.h).
+Routes and neighbours aren't here but in C (inlet.h), IPsec is in xfrm.py.
 
 Not pyroute2: its import alone takes longer than cmgrd's whole start, most of all under emulation. Tests hold the two
 against each other.
@@ -36,7 +36,6 @@ from sluice.cmgrd.kernel import (
     NextHopObject,
     Object,
     PathMtu,
-    Policy,
     Qdisc,
     Rule,
     Several,
@@ -45,7 +44,7 @@ from sluice.cmgrd.kernel import (
 NETLINK_ROUTE, NETLINK_XFRM, NETLINK_NETFILTER = 0, 6, 12
 
 NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 1, 2, 3, 4
-NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x4, 0x300, 0x10
 
 NLMSG = struct.Struct("=IHHII")  # nlmsghdr
 NLA = struct.Struct("=HH")  # nlattr
@@ -329,7 +328,7 @@ def nexthop_object(data: bytes, at: int, end: int) -> Object:
     return NextHopObject(number(attributes(data, at + 8, end).get(NHA_ID)))
 
 
-# --- netfilter, IPsec
+# --- netfilter
 
 NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_HOOK_HOOKNUM = 1, 3, 4, 1
 NFTA_CHAIN_POLICY, NF_ACCEPT = 5, 1
@@ -380,20 +379,6 @@ def chain_rule(data: bytes, at: int, end: int) -> Object:
         table=text(a.get(NFTA_RULE_TABLE)),
         chain=text(a.get(NFTA_RULE_CHAIN)),
         clamp=nft.clamp(expressions(a.get(NFTA_RULE_EXPRESSIONS, b""))),
-    )
-
-
-# struct xfrm_userpolicy_info: selector (56 bytes, its family at 40), lifetimes (64 and 32), priority, index, dir.
-XFRM_FAMILY, XFRM_INDEX, XFRM_DIRECTION, XFRM_SIZE = 40, 156, 160, 168
-
-
-def policy(data: bytes, at: int, end: int) -> Object:
-    if end - at < XFRM_SIZE:
-        raise MalformedError(f"{end - at} bytes, the fixed part has {XFRM_SIZE}")
-    return Policy(
-        family=U16.unpack_from(data, at + XFRM_FAMILY)[0],
-        index=U32.unpack_from(data, at + XFRM_INDEX)[0],
-        direction=data[at + XFRM_DIRECTION],
     )
 
 
@@ -576,11 +561,6 @@ TYPES: dict[tuple[int, int], Type] = {
     (NETLINK_NETFILTER, NFT | 6): ("NFT_MSG_NEWRULE", Family.CHAIN, NEW, chain_rule),
     # A commit: the chains themselves are dumped, since a table takes its chains along.
     (NETLINK_NETFILTER, NFT | 15): ("NFT_MSG_NEWGEN", Family.CHAIN, NEW, something),
-    (NETLINK_XFRM, 0x13): ("XFRM_MSG_NEWPOLICY", Family.POLICY, NEW, policy),
-    (NETLINK_XFRM, 0x14): ("XFRM_MSG_DELPOLICY", Family.POLICY, DELETED, something),
-    (NETLINK_XFRM, 0x19): ("XFRM_MSG_UPDPOLICY", Family.POLICY, NEW, policy),
-    (NETLINK_XFRM, 0x1B): ("XFRM_MSG_POLEXPIRE", Family.POLICY, NEW, something),
-    (NETLINK_XFRM, 0x1D): ("XFRM_MSG_FLUSHPOLICY", Family.POLICY, DELETED, something),
 }
 
 

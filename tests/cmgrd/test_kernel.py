@@ -308,6 +308,39 @@ def test_nftables_chains_on_the_way_guard_the_vrf() -> None:
     in_namespace(run)
 
 
+def test_ipsec_policies_guard_the_vrf() -> None:
+    async def run() -> None:
+        async with following() as follower:
+            vrfs = follower.core.objects.wanted[FEATURES["vrf"].id]
+            four, six = "src 10.0.0.0/8 dst 10.1.0.0/16", "src 2001:db8::/32 dst 2001:db8:1::/48"
+            tunnel = "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp mode tunnel"
+            both = ["POLICY4", "POLICY6"]
+            for command, wanted in [
+                (f"policy add {four} dir out {tunnel}", ["POLICY4"]),
+                (f"policy add {six} dir fwd action block", both),
+                (f"policy update {four} dir out priority 7 {tunnel}", both),
+                (f"policy delete {four} dir out", ["POLICY6"]),
+                ("policy flush", []),
+                ("policy setdefault fwd block", both),
+                ("policy setdefault fwd accept", []),
+                (f"policy add {four} dir in {tunnel} limit time-hard 1", ["POLICY4"]),
+                # It has expired.
+                ("policy count", []),
+                # A reserved number is no SA.
+                ("state allocspi src 192.0.2.1 dst 192.0.2.2 proto esp min 0x100 max 0x200", []),
+            ]:
+                subprocess.run(
+                    ["ip", "xfrm", *command.split()], check=True, stdout=subprocess.DEVNULL
+                )
+                async with asyncio.timeout(5):
+                    while decode("vrf", next(iter(vrfs.values())))["flags"] != wanted:
+                        await asyncio.sleep(0.01)
+            await equals_fresh(follower)
+            assert not follower.core.counts["malformed"]
+
+    in_namespace(run)
+
+
 def test_an_idle_follower_uses_no_cpu_time() -> None:
     async def run() -> None:
         ip(*SETUP)

@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from sluice.cmgrd import wire
-from sluice.cmgrd.kernel import Family, Link, Policy
+from sluice.cmgrd.kernel import Link
 
 from tests.cmgrd import oracle as ours
 from tests.cmgrd.oracle import Neigh, Route, attribute
@@ -207,13 +207,3 @@ def test_what_the_fast_path_cannot_follow_is_named(extra: bytes, why: str) -> No
 
 def test_a_hidden_next_hop_object_is_unknown() -> None:
     assert "next hop object" in route_with(DST, attribute(30, bytes(4))).unknown
-
-
-def test_ipsec_policies_are_read() -> None:
-    """This machine's kernel has none: the layout is that of linux/xfrm.h."""
-    payload = bytearray(168)
-    struct.pack_into("=H", payload, 40, 10)
-    struct.pack_into("=I", payload, 156, 42)
-    payload[160] = 2
-    found = wire.decode(wire.NETLINK_XFRM, 0x13, 0, bytes(payload), 0, len(payload))
-    assert found and (found.family, found.value) == (Family.POLICY, Policy(10, 42, 2))

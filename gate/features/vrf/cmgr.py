@@ -20,6 +20,7 @@ from sluice.cmgrd.kernel import (
     Namespace,
     PathMtu,
     Policy,
+    PolicyDefault,
 )
 
 log = logging.getLogger("cmgrd")
@@ -61,6 +62,7 @@ class Sync(Feature):
         self.mroutes: Mirror[tuple[int, int, bytes, bytes], None] = Mirror()
         self.multipath = Multipath(0, 0, False)
         self.path_mtu = False
+        self.policy_default = PolicyDefault(blocks=False)
         self.namespace = Namespace(0)
         self.guards: dict[int, str] = {}
         # Another VRF than cmgrd's own stays closed until fpmd has all of it.
@@ -113,8 +115,14 @@ class Sync(Feature):
                 self.namespace = namespace
             case Chain() as chain:
                 self.chains.put((chain.family, chain.table, chain.name), chain)
-            case Policy() as policy if not gone:
-                self.policies.put((policy.family, policy.direction, policy.index), policy)
+            case Policy() as policy:
+                number = (policy.family, policy.direction, policy.index)
+                if gone:
+                    self.policies.pop(number, None)
+                else:
+                    self.policies.put(number, policy)
+            case PolicyDefault() as default:
+                self.policy_default = default
             case MulticastRoute() as route:
                 group = (route.family, route.table, route.source, route.group)
                 if gone:
@@ -168,6 +176,8 @@ class Sync(Feature):
                 return f"nftables chain {chain.name} of table {chain.table} sees forwarded packets"
         if family == AF_INET and self.path_mtu:
             return "net.ipv4.ip_forward_use_pmtu is set"
+        if self.policy_default.blocks:
+            return "packets without an IPsec policy are dropped (ip xfrm policy getdefault)"
         for policy in self.policies.values():
             if policy.direction < POLICY_OF_SOCKET and policy.family in (0, family):
                 return "IPsec policies are installed"
