@@ -1,34 +1,27 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The daemon: options, log, signals, and the two tasks (follow the kernel, serve fpmd)."""
 
-import argparse
 import asyncio
 import logging
-import os
-import re
 import signal
-import socket
-import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import NoReturn
 
-from _sluice import ffi, lib
+from sluice import daemon
 from sluice.cmgrd import audit
 from sluice.cmgrd.core import Core
-from sluice.cmgrd.follower import FatalError, Follower
+from sluice.cmgrd.follower import Follower
 from sluice.cmgrd.kernel import Vrf
 from sluice.cmgrd.netlink import CHANNELS, NetlinkError
 from sluice.cmgrd.recording import RecordedCore
 from sluice.cmgrd.session import SeatTakenError, Session
 from sluice.cmgrd.vrfs import Vrfs, own_vrf
 from sluice.cmgrd.window import Window
+from sluice.daemon import RUN, FatalError, notify
 
-log = logging.getLogger("cmgrd")
-
-RUN = Path("/run/sluice")
-INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,31}")
+PROGRAM = "cmgrd"
+log = logging.getLogger(PROGRAM)
 
 
 class Daemon:
@@ -129,8 +122,9 @@ class Daemon:
         """Say so in `systemctl status cmgrd`, with how often that was needed because of a loss."""
         counts = self.counts()
         notify(
+            log,
             f"STATUS=in sync with fpmd, {count} objects;"
-            f" {counts['lost']} losses repaired, {counts['malformed']} malformed messages"
+            f" {counts['lost']} losses repaired, {counts['malformed']} malformed messages",
         )
 
     def resync(self) -> None:
@@ -153,7 +147,7 @@ class Daemon:
         for one in list(self.vrfs):
             await one.known.wait()
         log.info("the kernel's state is known after %.3f s", time.monotonic() - start)
-        notify("READY=1\nSTATUS=waiting for fpmd")
+        notify(log, "READY=1\nSTATUS=waiting for fpmd")
         self.core.lost = set()
         self.session.ready.set()
 
@@ -168,53 +162,9 @@ class Daemon:
                 self.resync_features(lost)
 
 
-def notify(state: str) -> None:
-    """Tell systemd; nothing without it."""
-    path = os.environ.get("NOTIFY_SOCKET")
-    if not path:
-        return
-    address = "\0" + path[1:] if path.startswith("@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as opened:
-        try:
-            opened.sendto(state.encode(), address)
-        except OSError as error:
-            log.warning("systemd isn't told: %s", error)
-
-
-class LogFormat(logging.Formatter):
-    """One line with the priority that journald reads; a traceback's lines follow."""
-
-    PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"<{self.PRIORITIES.get(record.levelno, 5)}>{super().format(record)}"
-
-
-def set_up_log(*, debug: bool) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormat("%(message)s"))
-    log.addHandler(handler)
-    log.propagate = False
-    log.setLevel(logging.DEBUG if debug else logging.INFO)
-
-
-def die(text: str, hint: str = "") -> NoReturn:
-    print(f"cmgrd: error: {text}", file=sys.stderr)
-    if hint:
-        print(f"cmgrd: hint: {hint}", file=sys.stderr)
-    sys.exit(1)
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        die(message, "see cmgrd --help")
-
-
-def parser() -> Parser:
+def parser() -> daemon.Parser:
     """The command line."""
-    top = Parser(prog="cmgrd", description="Keeps the fast path's tables as Linux has them.")
-    top.add_argument("--instance", default="main", metavar="NAME", help="which fast path (main)")
-    top.add_argument("-d", "--debug", action="store_true", help="log every change and its cause")
+    top = daemon.parser(PROGRAM, "Keeps the fast path's tables as Linux has them.")
     top.add_argument(
         "--record",
         type=Path,
@@ -242,38 +192,26 @@ def parser() -> Parser:
 def main() -> None:
     """The program cmgrd."""
     options = parser().parse_args()
-    if not INSTANCE.fullmatch(options.instance):
-        die(f"'{options.instance}' is no instance name", "1 to 31 letters, digits, '-' and '_'")
     if options.buffer < 0:
-        die(f"a buffer of {options.buffer} bytes", "see cmgrd --help")
-    set_up_log(debug=options.debug)
-    take_lock(options.instance)
+        daemon.die(PROGRAM, f"a buffer of {options.buffer} bytes", f"see {PROGRAM} --help")
+    daemon.set_up_log(log, debug=options.debug)
+    daemon.take_lock(PROGRAM, options.instance)
     try:
         asyncio.run(start(options.instance, options.record, options.vrfs, options.buffer))
     except* (asyncio.CancelledError, KeyboardInterrupt):
         pass
     except* SeatTakenError as group:
-        die(str(group.exceptions[0]), "stop the other cmgrd of this instance")
+        daemon.die(PROGRAM, str(group.exceptions[0]), "stop the other cmgrd of this instance")
     except* FatalError as group:
         error = group.exceptions[0]
-        die(str(error), error.hint if isinstance(error, FatalError) else "")
+        daemon.die(PROGRAM, str(error), error.hint if isinstance(error, FatalError) else "")
     except* NetlinkError as group:
-        die(str(group.exceptions[0]), "cmgrd needs the capability CAP_NET_ADMIN")
+        daemon.die(PROGRAM, str(group.exceptions[0]), "cmgrd needs the capability CAP_NET_ADMIN")
     except* OSError as group:
         failure = group.exceptions[0]
         if isinstance(failure, OSError) and failure.filename:
-            die(f"{failure.filename}: {failure.strerror}")
-        die(str(failure))
-
-
-def take_lock(instance: str) -> None:
-    """Hold the instance's lock from now on: `fp-cli status` sees by it that cmgrd lives."""
-    paths, error = ffi.new("struct paths *"), ffi.new("struct err *")
-    path = str(RUN / instance / "cmgrd.lock").encode()
-    if lib.paths_init(paths, instance.encode(), error) or lib.lock_take(
-        path, b"cmgrd", instance.encode(), error
-    ):
-        die(ffi.string(error.text).decode(), ffi.string(error.hint).decode())
+            daemon.die(PROGRAM, f"{failure.filename}: {failure.strerror}")
+        daemon.die(PROGRAM, str(failure))
 
 
 async def start(instance: str, record: Path | None, vrfs: list[str], buffer: int) -> None:

@@ -20,12 +20,13 @@ from pathlib import Path
 from sluice.cli.error import CliError
 from sluice.cli.view import View
 from sluice.cmgrd.core import Core
-from sluice.cmgrd.follower import FatalError, Follower
+from sluice.cmgrd.follower import Follower
 from sluice.cmgrd.kernel import Vrf
 from sluice.cmgrd.namespaces import NamespaceError
 from sluice.cmgrd.netlink import NetlinkError
 from sluice.cmgrd.objects import Objects
 from sluice.cmgrd.vrfs import namespaces, own_vrf
+from sluice.daemon import FatalError
 from sluice.fpc import Connection, FpcError, RefusedError, Role, State, Verb, decode
 from sluice.fpc.objects import BY_ID
 from sluice.shm import ShmError, canonical_dump

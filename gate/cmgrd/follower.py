@@ -12,6 +12,7 @@ from sluice.cmgrd import audit, wire
 from sluice.cmgrd.core import Core
 from sluice.cmgrd.kernel import Family
 from sluice.cmgrd.netlink import CHANNELS, Listener, NetlinkError, dump
+from sluice.daemon import FatalError
 
 log = logging.getLogger("cmgrd")
 
@@ -25,14 +26,6 @@ BACKLOG_BYTES = 64 << 20
 DUMP_SHARE = 0.2
 RETRY_FIRST, RETRY_MOST = 0.05, 5.0
 SIZE_OF_BYTES = 33  # what a bytes object costs beside its content
-
-
-class FatalError(Exception):
-    """Ends the daemon, with one line and perhaps a hint."""
-
-    def __init__(self, text: str, hint: str = "") -> None:
-        super().__init__(text)
-        self.hint = hint
 
 
 class Follower:

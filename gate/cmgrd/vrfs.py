@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from sluice.cmgrd.audit import Audit
 from sluice.cmgrd.core import Core
-from sluice.cmgrd.follower import FatalError, Follower
+from sluice.cmgrd.follower import Follower
 from sluice.cmgrd.kernel import Vrf
 from sluice.cmgrd.namespaces import (
     FOLDER,
@@ -26,6 +26,7 @@ from sluice.cmgrd.namespaces import (
     watch,
 )
 from sluice.cmgrd.netlink import NetlinkError
+from sluice.daemon import FatalError
 
 log = logging.getLogger("cmgrd")
 
