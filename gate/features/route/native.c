@@ -7,21 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "features/route/fpc_route.h"
-
-#define HEAD	 offsetof(struct fpc_route, nexthops)
-#define REST_MAX 20
-#define RTAX_KNOWN                                                                                 \
-	17 /* RTAX_FASTOPEN_NO_COOKIE; all but the MTU are for packets that Linux itself sends */
-#define MTU_MAX	   65534
-#define ATTR(type) (1ULL << (type))
-/* What needs nothing of the fast path. Flow is the realm: only classifiers on an interface look at it. */
-#define KNOWN_ATTRS                                                                                \
-	(ATTR(RTA_DST) | ATTR(RTA_OIF) | ATTR(RTA_GATEWAY) | ATTR(RTA_PRIORITY) |                  \
-	 ATTR(RTA_PREFSRC) | ATTR(RTA_METRICS) | ATTR(RTA_MULTIPATH) | ATTR(RTA_FLOW) |            \
-	 ATTR(RTA_CACHEINFO) | ATTR(RTA_TABLE) | ATTR(RTA_VIA) | ATTR(RTA_PREF) |                  \
-	 ATTR(RTA_EXPIRES) | ATTR(RTA_PAD) | ATTR(RTA_NH_ID))
-#define KNOWN_HOP_ATTRS (ATTR(RTA_GATEWAY) | ATTR(RTA_VIA) | ATTR(RTA_FLOW))
+#include "features/route/native_wire.h"
 
 /* An object's mark. */
 enum {
@@ -29,32 +15,17 @@ enum {
 	MANY = 1 << 1,	/* its note is a struct many * */
 };
 
-/* One of the kernel's routes. `rest` is what tells it apart from another one under the same key, and isn't in the body:
- * of IPv4 the scope, preferred source and next hop object, of IPv6 the source prefix. The body isn't shortened. */
-struct known {
-	uint16_t len;
-	uint8_t rest_len;
-	uint8_t pad;
-	uint8_t data[]; /* body, then rest */
-};
-
-union one {
-	uint64_t aligned;
-	struct known k;
-	uint8_t room[sizeof(struct known) + sizeof(struct fpc_route) + REST_MAX];
-};
-
 struct list {
 	uint32_t n;
 	uint32_t bytes;
-	uint8_t data[]; /* struct known, each at a multiple of 4 */
+	uint8_t data[]; /* struct route_known, each at a multiple of 4 */
 };
 
 /* A list with one route. */
 union single {
 	uint64_t aligned;
 	struct list list;
-	uint8_t room[sizeof(struct list) + sizeof(union one)];
+	uint8_t room[sizeof(struct list) + sizeof(union route_known_room)];
 };
 
 /* Where an object's single route isn't enough. */
@@ -67,33 +38,28 @@ struct many {
 /* What becomes of a list: `drop` routes at `at` go, `put` (NULL: none) comes there. */
 struct edit {
 	uint32_t at, drop;
-	const struct known *put;
+	const struct route_known *put;
 };
 
 /* --- routes and lists of them */
 
-static struct fpc_route *body_of(const struct known *k)
-{
-	return (struct fpc_route *)(uintptr_t)k->data;
-}
-
-static const uint8_t *rest_of(const struct known *k)
+static const uint8_t *rest_of(const struct route_known *k)
 {
 	return k->data + k->len;
 }
 
-static size_t known_size(const struct known *k)
+static size_t known_size(const struct route_known *k)
 {
 	return (sizeof(*k) + k->len + k->rest_len + 3U) & ~(size_t)3;
 }
 
-static const struct known *list_at(const struct list *list, uint32_t place)
+static const struct route_known *list_at(const struct list *list, uint32_t place)
 {
 	const uint8_t *at = list->data;
 
 	while (place--)
-		at += known_size((const struct known *)(uintptr_t)at);
-	return (const struct known *)(uintptr_t)at;
+		at += known_size((const struct route_known *)(uintptr_t)at);
+	return (const struct route_known *)(uintptr_t)at;
 }
 
 /* NULL: no memory. @old NULL: empty. */
@@ -118,7 +84,7 @@ static struct list *list_edit(const struct list *old, const struct edit *e)
 	return list;
 }
 
-static bool same_rest(const struct known *a, const struct known *b)
+static bool same_rest(const struct route_known *a, const struct route_known *b)
 {
 	return a->rest_len == b->rest_len && !memcmp(rest_of(a), rest_of(b), a->rest_len);
 }
@@ -130,18 +96,18 @@ static bool same_hop(const struct fpc_nexthop *a, const struct fpc_nexthop *b)
 	       !memcmp(a->gateway, b->gateway, sizeof(a->gateway));
 }
 
-static bool same_route(const struct known *a, const struct known *b)
+static bool same_route(const struct route_known *a, const struct route_known *b)
 {
-	if (a->len != b->len || !same_rest(a, b) || memcmp(a->data, b->data, HEAD))
+	if (a->len != b->len || !same_rest(a, b) || memcmp(a->data, b->data, ROUTE_HEAD))
 		return false;
-	for (unsigned i = 0; i < body_of(a)->n_nexthops; i++)
-		if (!same_hop(&body_of(a)->nexthops[i], &body_of(b)->nexthops[i]))
+	for (unsigned i = 0; i < route_body(a)->n_nexthops; i++)
+		if (!same_hop(&route_body(a)->nexthops[i], &route_body(b)->nexthops[i]))
 			return false;
 	return true;
 }
 
 /* Its place in the list, or -1. */
-static int64_t find(const struct list *list, const struct known *wanted)
+static int64_t find(const struct list *list, const struct route_known *wanted)
 {
 	for (uint32_t i = 0; i < list->n; i++)
 		if (same_route(list_at(list, i), wanted))
@@ -150,9 +116,9 @@ static int64_t find(const struct list *list, const struct known *wanted)
 }
 
 /* Whether each next hop of @inner is one of @outer's. */
-static bool contains(const struct known *outer, const struct known *inner)
+static bool contains(const struct route_known *outer, const struct route_known *inner)
 {
-	const struct fpc_route *in = body_of(inner), *out = body_of(outer);
+	const struct fpc_route *in = route_body(inner), *out = route_body(outer);
 
 	for (unsigned i = 0; i < in->n_nexthops; i++) {
 		unsigned j = 0;
@@ -166,14 +132,14 @@ static bool contains(const struct known *outer, const struct known *inner)
 }
 
 /* Of IPv6: it has one next hop without gateway, so that it's never joined to others. */
-static bool alone(const struct known *k)
+static bool alone(const struct route_known *k)
 {
-	return body_of(k)->n_nexthops == 1 && !body_of(k)->nexthops[0].family;
+	return route_body(k)->n_nexthops == 1 && !route_body(k)->nexthops[0].family;
 }
 
-static bool alive(const struct known *k)
+static bool alive(const struct route_known *k)
 {
-	const struct fpc_route *r = body_of(k);
+	const struct fpc_route *r = route_body(k);
 
 	for (unsigned i = 0; i < r->n_nexthops; i++)
 		if (!(r->nexthops[i].flags & FPC_NEXTHOP_DEAD))
@@ -181,7 +147,7 @@ static bool alive(const struct known *k)
 	return !r->n_nexthops;
 }
 
-static int compare(const struct known *a, const struct known *b)
+static int compare(const struct route_known *a, const struct route_known *b)
 {
 	size_t n = a->len < b->len ? a->len : b->len;
 	int order = memcmp(a->data, b->data, n);
@@ -192,11 +158,11 @@ static int compare(const struct known *a, const struct known *b)
 /* The FPC object for the routes under one key; returns its length. */
 static size_t choose(const struct list *list, struct fpc_route *ret)
 {
-	const struct known *best = list_at(list, 0);
+	const struct route_known *best = list_at(list, 0);
 
-	if (body_of(best)->family == AF_INET || list->n == 1) {
+	if (route_body(best)->family == AF_INET || list->n == 1) {
 		for (uint32_t i = 0; i < list->n; i++) {
-			const struct known *k = list_at(list, i);
+			const struct route_known *k = list_at(list, i);
 
 			if (alive(k)) {
 				best = k;
@@ -210,11 +176,11 @@ static size_t choose(const struct list *list, struct fpc_route *ret)
 	for (uint32_t i = 1; i < list->n; i++)
 		if (compare(list_at(list, i), best) < 0)
 			best = list_at(list, i);
-	memcpy(ret, best->data, HEAD);
+	memcpy(ret, best->data, ROUTE_HEAD);
 	ret->flags |= FPC_ROUTE_UNSUPPORTED;
 	ret->n_nexthops = 0;
 	ret->mtu = 0;
-	return HEAD;
+	return ROUTE_HEAD;
 }
 
 /* --- the routes under a key */
@@ -243,16 +209,16 @@ static void many_free(struct store_object *o)
 /* What is known under the object's key; @room: for a single one. */
 static const struct list *known_of(struct store_object *o, union single *room)
 {
-	struct known *k = (struct known *)(uintptr_t)room->list.data;
+	struct route_known *k = (struct route_known *)(uintptr_t)room->list.data;
 
 	if (!o)
 		return NULL;
 	if (o->mark & MANY)
 		return many_of(o)->known;
 	/* Its zeros at the end. */
-	memset(k->data, 0, HEAD);
+	memset(k->data, 0, ROUTE_HEAD);
 	memcpy(k->data, store_body(o), o->len);
-	k->len = (uint16_t)(HEAD + body_of(k)->n_nexthops * sizeof(struct fpc_nexthop));
+	k->len = (uint16_t)(ROUTE_HEAD + route_body(k)->n_nexthops * sizeof(struct fpc_nexthop));
 	if (k->len > o->len)
 		memset(k->data + o->len, 0, k->len - o->len);
 	k->rest_len = o->note_len;
@@ -263,9 +229,9 @@ static const struct list *known_of(struct store_object *o, union single *room)
 	return &room->list;
 }
 
-static int put_single(struct routes *routes, struct store_object *o, const struct known *k)
+static int put_single(struct routes *routes, struct store_object *o, const struct route_known *k)
 {
-	union one one;
+	union route_known_room one;
 	int rc;
 
 	/* It may stand in the list that's freed. */
@@ -325,7 +291,7 @@ static int put(struct routes *routes, const void *key, struct store_object *o,
 }
 
 /* A dump shows a key's routes in the kernel's order. */
-static int dumped(struct routes *routes, const struct known *new)
+static int dumped(struct routes *routes, const struct route_known *new)
 {
 	struct store_object *o = store_find(routes->store, routes->feature, new->data);
 	struct many *many = o && o->mark & MANY ? many_of(o) : NULL;
@@ -360,7 +326,7 @@ static int dumped(struct routes *routes, const struct known *new)
 
 /* --- what a message does to the routes under its key; false: it fits nothing */
 
-static bool added4(const struct list *known, const struct known *new, uint16_t flags,
+static bool added4(const struct list *known, const struct route_known *new, uint16_t flags,
 		   struct edit *e)
 {
 	uint32_t n = known ? known->n : 0;
@@ -378,7 +344,7 @@ static bool added4(const struct list *known, const struct known *new, uint16_t f
 	return place >= 0 || !(flags & NLM_F_REPLACE) || flags & NLM_F_EXCL || !n;
 }
 
-static bool deleted4(const struct list *known, const struct known *old, struct edit *e)
+static bool deleted4(const struct list *known, const struct route_known *old, struct edit *e)
 {
 	int64_t place = find(known, old);
 
@@ -388,10 +354,10 @@ static bool deleted4(const struct list *known, const struct known *old, struct e
 	return true;
 }
 
-static bool added6(const struct list *known, const struct known *new, uint16_t flags,
+static bool added6(const struct list *known, const struct route_known *new, uint16_t flags,
 		   struct edit *e)
 {
-	const struct known *first = known ? list_at(known, 0) : NULL;
+	const struct route_known *first = known ? list_at(known, 0) : NULL;
 
 	if (!known || flags & NLM_F_EXCL) {
 		*e = (struct edit){.drop = known ? known->n : 0, .put = new};
@@ -399,9 +365,9 @@ static bool added6(const struct list *known, const struct known *new, uint16_t f
 	}
 	if (known->n == 1 && same_rest(first, new) &&
 	    (flags & NLM_F_REPLACE ||
-	     (body_of(first)->flags == body_of(new)->flags &&
-	      body_of(first)->type == body_of(new)->type &&
-	      body_of(first)->mtu == body_of(new)->mtu && contains(new, first)))) {
+	     (route_body(first)->flags == route_body(new)->flags &&
+	      route_body(first)->type == route_body(new)->type &&
+	      route_body(first)->mtu == route_body(new)->mtu && contains(new, first)))) {
 		*e = (struct edit){.drop = 1, .put = new};
 		return true;
 	}
@@ -413,21 +379,21 @@ static bool added6(const struct list *known, const struct known *new, uint16_t f
 }
 
 /* @room: for what is left of a route. */
-static bool deleted6(const struct list *known, const struct known *old, struct edit *e,
-		     union one *room)
+static bool deleted6(const struct list *known, const struct route_known *old, struct edit *e,
+		     union route_known_room *room)
 {
-	const struct known *first = list_at(known, 0);
-	const struct fpc_route *from = body_of(first), *gone = body_of(old);
+	const struct route_known *first = list_at(known, 0);
+	const struct fpc_route *from = route_body(first), *gone = route_body(old);
 	int64_t place;
 
 	if (known->n == 1 && same_rest(first, old) && from->n_nexthops && contains(first, old)) {
-		struct fpc_route *left = body_of(&room->k);
+		struct fpc_route *left = route_body(&room->k);
 
 		if (contains(old, first)) {
 			e->drop = 1;
 			return true;
 		}
-		memcpy(left, from, HEAD);
+		memcpy(left, from, ROUTE_HEAD);
 		left->n_nexthops = 0;
 		for (unsigned i = 0; i < from->n_nexthops; i++) {
 			unsigned j = 0;
@@ -438,7 +404,8 @@ static bool deleted6(const struct list *known, const struct known *old, struct e
 			if (j == gone->n_nexthops)
 				left->nexthops[left->n_nexthops++] = from->nexthops[i];
 		}
-		room->k.len = (uint16_t)(HEAD + left->n_nexthops * sizeof(struct fpc_nexthop));
+		room->k.len =
+			(uint16_t)(ROUTE_HEAD + left->n_nexthops * sizeof(struct fpc_nexthop));
 		room->k.rest_len = old->rest_len;
 		room->k.pad = 0;
 		memcpy(room->k.data + room->k.len, rest_of(old), old->rest_len);
@@ -452,13 +419,14 @@ static bool deleted6(const struct list *known, const struct known *old, struct e
 	return true;
 }
 
-static int changed(struct routes *routes, const struct inlet_message *m, const struct known *new)
+static int changed(struct routes *routes, const struct inlet_message *m,
+		   const struct route_known *new)
 {
 	struct store_object *o = store_find(routes->store, routes->feature, new->data);
-	bool ipv4 = body_of(new)->family == AF_INET;
+	bool ipv4 = route_body(new)->family == AF_INET;
 	union single room;
 	const struct list *known = known_of(o, &room);
-	union one left;
+	union route_known_room left;
 	struct edit e = {};
 
 	if (m->type == RTM_NEWROUTE) {
@@ -483,249 +451,22 @@ static int changed(struct routes *routes, const struct inlet_message *m, const s
 	return put(routes, new->data, o, known, &e);
 }
 
-/* --- from the wire */
-
-static int address(uint8_t family, struct inlet_attr attr, uint8_t ret[16], struct err *err)
-{
-	unsigned size = family == AF_INET ? 4 : 16;
-
-	if (attr.len != size)
-		return err_set(err, EBADMSG, "an address of %u bytes in family %u", attr.len,
-			       family);
-	memset(ret, 0, 16);
-	memcpy(ret, attr.data, size);
-	return 0;
-}
-
-static bool strange(const struct inlet_attr a[INLET_ATTRS], bool beyond, uint64_t known)
-{
-	for (unsigned i = 0; i < INLET_ATTRS; i++)
-		if (a[i].data && !(known >> i & 1))
-			return true;
-	return beyond;
-}
-
-static int next_hop(const struct inlet_attr a[INLET_ATTRS], uint8_t family, uint32_t ifindex,
-		    uint32_t flags, uint32_t weight, struct fpc_nexthop *ret, struct err *err)
-{
-	struct inlet_attr gateway = a[RTA_GATEWAY];
-	uint16_t of = family;
-
-	*ret = (struct fpc_nexthop){.ifindex = ifindex, .weight = (uint16_t)weight};
-	/* The kernel itself says dead where a link that is down is to be ignored. */
-	ret->flags = (uint8_t)((flags & RTNH_F_DEAD ? FPC_NEXTHOP_DEAD : 0) |
-			       (flags & RTNH_F_LINKDOWN ? FPC_NEXTHOP_LINKDOWN : 0) |
-			       (flags & RTNH_F_ONLINK ? FPC_NEXTHOP_ONLINK : 0));
-	if (!gateway.data && a[RTA_VIA].data) {
-		if (a[RTA_VIA].len < sizeof(of))
-			return err_set(err, EBADMSG, "a gateway without family");
-		memcpy(&of, a[RTA_VIA].data, sizeof(of));
-		gateway = (struct inlet_attr){a[RTA_VIA].data + sizeof(of),
-					      (uint16_t)(a[RTA_VIA].len - sizeof(of))};
-		if (of != AF_INET && of != AF_INET6)
-			return err_set(err, EBADMSG, "a gateway of family %u", of);
-	}
-	if (!gateway.data)
-		return 0;
-	ret->family = (uint8_t)of;
-	return address(ret->family, gateway, ret->gateway, err);
-}
-
-/* Those that there's no room for are only counted in @ret_n. */
-static int multipath(struct inlet_attr attr, uint8_t family, struct fpc_route *r, unsigned *ret_n,
-		     bool *ret_strange, struct err *err)
-{
-	size_t at = 0;
-	unsigned n = 0;
-
-	while (at < attr.len && attr.len - at >= sizeof(struct rtnexthop)) {
-		struct inlet_attr a[INLET_ATTRS];
-		struct fpc_nexthop hop;
-		struct rtnexthop head;
-		bool beyond;
-		int rc;
-
-		memcpy(&head, attr.data + at, sizeof(head));
-		if (head.rtnh_len < sizeof(head) || head.rtnh_len > attr.len - at)
-			return err_set(err, EBADMSG, "a next hop of %u bytes, %zu there",
-				       head.rtnh_len, attr.len - at);
-		rc = inlet_attrs(attr.data + at + sizeof(head), head.rtnh_len - sizeof(head), a,
-				 &beyond, err);
-		if (rc)
-			return rc;
-		*ret_strange |= strange(a, beyond, KNOWN_HOP_ATTRS);
-		rc = next_hop(a, family, (uint32_t)head.rtnh_ifindex, head.rtnh_flags,
-			      head.rtnh_hops + 1U, &hop, err);
-		if (rc)
-			return rc;
-		if (n < FPC_ROUTE_MAX_NEXTHOPS)
-			r->nexthops[n] = hop;
-		n++;
-		at += RTNH_ALIGN(head.rtnh_len);
-	}
-	if (at < attr.len)
-		return err_set(err, EBADMSG, "%zu bytes left over behind the next hops",
-			       attr.len - at);
-	*ret_n = n;
-	return 0;
-}
-
-static int metrics(struct inlet_attr attr, uint32_t *ret_mtu, bool *ret_strange, struct err *err)
-{
-	struct inlet_attr a[INLET_ATTRS];
-	uint32_t lock;
-	bool beyond;
-	int rc = inlet_attrs(attr.data, attr.len, a, &beyond, err);
-
-	if (!rc)
-		rc = inlet_number(a[RTAX_MTU], ret_mtu, err);
-	if (!rc)
-		rc = inlet_number(a[RTAX_LOCK], &lock, err);
-	if (rc)
-		return rc;
-	for (unsigned i = RTAX_KNOWN + 1; i < INLET_ATTRS; i++)
-		beyond |= a[i].data != NULL;
-	/* A locked MTU depends on what Linux has learned of the path. */
-	*ret_strange |= beyond || lock & 1 << RTAX_MTU;
-	return 0;
-}
-
-/* IPv6: a message begins with the next hop that it's about, a dump with the oldest. */
-static int hop_order(const void *left, const void *right)
-{
-	const struct fpc_nexthop *a = left, *b = right;
-	int order;
-
-	if (a->ifindex != b->ifindex)
-		return a->ifindex < b->ifindex ? -1 : 1;
-	/* As bytes of their own lengths: none before any. */
-	order = memcmp(a->gateway, b->gateway, sizeof(a->gateway));
-	if (order)
-		return order;
-	if (a->family != b->family)
-		return !a->family ? -1 : !b->family ? 1 : a->family - b->family;
-	return a->weight - b->weight;
-}
-
-/* What tells routes with equal bodies apart. */
-static int rest(struct known *k, const struct rtmsg *head, const struct inlet_attr a[INLET_ATTRS],
-		struct err *err)
-{
-	uint8_t *at = k->data + k->len;
-	struct inlet_attr source = a[RTA_PREFSRC], id = a[RTA_NH_ID], from = a[RTA_SRC];
-
-	k->rest_len = 0;
-	if (head->rtm_family == AF_INET) {
-		if (source.data && source.len != 4)
-			return err_set(err, EBADMSG, "a preferred source of %u bytes", source.len);
-		if (id.data && id.len != 4)
-			return err_set(err, EBADMSG, "a next hop object's number of %u bytes",
-				       id.len);
-		if (!head->rtm_scope && !source.data && !id.data)
-			return 0;
-		*at++ = head->rtm_scope;
-		if (source.data)
-			at = (uint8_t *)memcpy(at, source.data, 4) + 4;
-		*at++ = '|';
-		if (id.data)
-			at = (uint8_t *)memcpy(at, id.data, 4) + 4;
-	} else if (head->rtm_src_len) {
-		/* Not the preferred source: IPv6 takes it from a route without a word. */
-		if (from.len > 16)
-			return err_set(err, EBADMSG, "a source prefix of %u bytes", from.len);
-		*at++ = head->rtm_src_len;
-		if (from.len)
-			at = (uint8_t *)memcpy(at, from.data, from.len) + from.len;
-	}
-	k->rest_len = (uint8_t)(at - (k->data + k->len));
-	return 0;
-}
-
-/* INLET_PASS: of another family. */
-static int decode(const struct inlet_message *m, struct known *ret, struct err *err)
-{
-	struct fpc_route *r = body_of(ret);
-	struct inlet_attr a[INLET_ATTRS];
-	bool unknown = false, beyond;
-	unsigned hops = 0;
-	struct rtmsg head;
-	uint32_t oif, mtu = 0;
-	int rc;
-
-	if (m->len < sizeof(head))
-		return err_set(err, EBADMSG, "%zu bytes, the fixed part has %zu", m->len,
-			       sizeof(head));
-	memcpy(&head, m->data, sizeof(head));
-	if (head.rtm_family != AF_INET && head.rtm_family != AF_INET6)
-		return INLET_PASS;
-	if (head.rtm_dst_len > (head.rtm_family == AF_INET ? 32 : 128))
-		return err_set(err, EBADMSG, "a prefix of %u bits", head.rtm_dst_len);
-	rc = inlet_attrs(m->data + sizeof(head), m->len - sizeof(head), a, &beyond, err);
-	if (rc)
-		return rc;
-
-	memset(r, 0, HEAD);
-	r->vrf = m->vrf;
-	r->table = head.rtm_table;
-	r->family = head.rtm_family;
-	r->plen = head.rtm_dst_len;
-	r->tos = head.rtm_tos;
-	r->type = head.rtm_type;
-	r->protocol = head.rtm_protocol;
-	if (a[RTA_TABLE].data && (rc = inlet_number(a[RTA_TABLE], &r->table, err)))
-		return rc;
-	rc = inlet_number(a[RTA_PRIORITY], &r->metric, err);
-	if (!rc && a[RTA_DST].data)
-		rc = address(r->family, a[RTA_DST], r->dst, err);
-	if (!rc && a[RTA_METRICS].data)
-		rc = metrics(a[RTA_METRICS], &mtu, &unknown, err);
-	if (rc)
-		return rc;
-	unknown |= strange(a, beyond, KNOWN_ATTRS) || head.rtm_tos || head.rtm_src_len;
-	if (a[RTA_MULTIPATH].data) {
-		rc = multipath(a[RTA_MULTIPATH], r->family, r, &hops, &unknown, err);
-	} else if (a[RTA_OIF].data || a[RTA_GATEWAY].data || a[RTA_VIA].data) {
-		hops = 1;
-		rc = inlet_number(a[RTA_OIF], &oif, err);
-		if (!rc)
-			rc = next_hop(a, r->family, oif, head.rtm_flags, 1, &r->nexthops[0], err);
-	} else {
-		/* A next hop object that isn't shown. */
-		unknown |= head.rtm_type == RTN_UNICAST;
-	}
-	if (rc)
-		return rc;
-	/* Of joined IPv6 routes each has an MTU of its own, and a message shows that of one. */
-	if (unknown || hops > FPC_ROUTE_MAX_NEXTHOPS || mtu > MTU_MAX ||
-	    (r->family == AF_INET6 && mtu && hops > 1)) {
-		r->flags = FPC_ROUTE_UNSUPPORTED;
-		hops = 0;
-	}
-	if (r->family == AF_INET6 && hops > 1)
-		qsort(r->nexthops, hops, sizeof(r->nexthops[0]), hop_order);
-	r->n_nexthops = (uint16_t)hops;
-	r->mtu = hops ? (uint16_t)mtu : 0;
-	ret->len = (uint16_t)(HEAD + hops * sizeof(struct fpc_nexthop));
-	ret->pad = 0;
-	return rest(ret, &head, a, err);
-}
-
 int routes_message(void *state, const struct inlet_message *m, struct err *err)
 {
 	struct routes *routes = state;
 	const struct fpc_route *r;
 	struct rtmsg head = {};
-	union one new;
+	union route_known_room new;
 	int rc;
 
 	if (m->len >= sizeof(head))
 		memcpy(&head, m->data, sizeof(head));
 	if (head.rtm_flags & RTM_F_CLONED)
 		return 0; /* a cached exception */
-	rc = decode(m, &new.k, err);
+	rc = route_decode(m, &new.k, err);
 	if (rc)
 		return rc;
-	r = body_of(&new.k);
+	r = route_body(&new.k);
 	if (r->type == RTN_MULTICAST && r->family == AF_INET6 && !m->dumped)
 		routes->notes |= ROUTES_MULTICAST6;
 	if (!m->dumped)
