@@ -4,14 +4,12 @@ import json
 import os
 import pwd
 import shutil
-import subprocess
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lab.netns import in_namespace
-from lab.proc import run, stop, wait_for
+from lab.proc import run, spawn, stop, wait_for
+from lab.stacked import Stacked
 
 PROGRAMS = Path("/usr/lib/frr")
 SOCKETS = Path("/run/frr")
@@ -19,59 +17,39 @@ SOCKETS = Path("/run/frr")
 FIRST = ("zebra", "mgmtd", "staticd")
 
 
-class Frr:
+class Frr(Stacked):
     """Some of FRR's daemons. A context manager; `work` gets their logs.
 
     A name of its own (FRR's "pathspace") keeps its sockets apart from those of other namespaces.
     """
 
     def __init__(self, namespace: str, daemons: tuple[str, ...], work: Path) -> None:
+        super().__init__()
         self.namespace = namespace
         self.daemons = (*FIRST, *daemons)
         self.work = work
         self.sockets = SOCKETS / namespace
-        self.stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    def build(self) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
         user = pwd.getpwnam("frr")
         for folder in (SOCKETS, self.sockets):
             folder.mkdir(exist_ok=True)
             os.chown(folder, user.pw_uid, user.pw_gid)
         self.stack.callback(shutil.rmtree, self.sockets, ignore_errors=True)
-        try:
-            for daemon in self.daemons:
-                self.start(daemon)
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stack.close()
+        for daemon in self.daemons:
+            self.start(daemon)
 
     def log(self, daemon: str) -> Path:
         return self.work / f"{self.namespace}-{daemon}.log"
 
     def start(self, daemon: str) -> None:
-        words = [PROGRAMS / daemon, "-N", self.namespace, "-A", "127.0.0.1", "-P", "0"]
-        words += ["--log", "stdout"]
+        words: list[str | Path] = [PROGRAMS / daemon, "-N", self.namespace, "--log", "stdout"]
+        words += ["-A", "127.0.0.1", "-P", "0"]
         if daemon == "bfdd":
             # Its timers are to show what the router does, not who else is using this machine.
             words = ["chrt", "--rr", "1", *words]
-        with self.log(daemon).open("ab") as out:
-            process = subprocess.Popen(
-                in_namespace(self.namespace, [str(word) for word in words]),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = spawn(in_namespace(self.namespace, words), log=self.log(daemon))
         self.stack.callback(stop, process)
         wait_for(
             (self.sockets / f"{daemon}.vty").exists,

@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -52,6 +52,7 @@ def spawn(
     *,
     log: Path | None = None,
     stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, so that ^C at the terminal isn't its end."""
     out = log.open("ab") if log else subprocess.DEVNULL
@@ -61,6 +62,7 @@ def spawn(
             stdin=stdin,
             stdout=out,
             stderr=subprocess.STDOUT if log else subprocess.DEVNULL,
+            env=env,
             start_new_session=True,
         )
     finally:

@@ -18,12 +18,12 @@ import random
 import struct
 import time
 from collections.abc import Collection, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.netns import ip_batch
 from lab.proc import wait_for
+from lab.stacked import Stacked
 from tests.lib.fastpath import Counters
 from tests.lib.frames import Wire, write_pcap
 from tests.lib.generate import IPV4, IPV6, Made, World, frames, hexdump
@@ -128,34 +128,26 @@ def next_hop_mac(side: Side, number: int) -> str:
     return f"{side.host_mac[:-2]}{0xA0 + number:x}"
 
 
-class DiffRig:
+class DiffRig(Stacked):
     """A rig with more routes, and an ear on each wire."""
 
     def __init__(self, work: Path, driver: Driver) -> None:
+        super().__init__()
         self.rig = Rig(
             work, driver=driver, silent_hosts=True, settings={"FP_EXCEPTION_RATE": "1000000"}
         )
-        self.stack = ExitStack()
 
-    def __enter__(self) -> "DiffRig":
-        try:
-            self.stack.enter_context(self.rig)
-            self.configure()
-            self.wires = {
-                "left": self.stack.enter_context(Wire(self.rig.h1.namespace, "eth0")),
-                "right": self.stack.enter_context(Wire(self.rig.h2.namespace, "eth0")),
-                "side": self.stack.enter_context(Wire(self.rig.h1.namespace, "side")),
-            }
-            if self.rig.on:
-                self.stir()
-                self.rig.note_buffers()
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stack.close()
+    def build(self) -> None:
+        self.stack.enter_context(self.rig)
+        self.configure()
+        self.wires = {
+            "left": self.stack.enter_context(Wire(self.rig.h1.namespace, "eth0")),
+            "right": self.stack.enter_context(Wire(self.rig.h2.namespace, "eth0")),
+            "side": self.stack.enter_context(Wire(self.rig.h1.namespace, "side")),
+        }
+        if self.rig.on:
+            self.stir()
+            self.rig.note_buffers()
 
     def stir(self) -> None:
         """A packet through each port."""

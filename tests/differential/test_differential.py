@@ -3,14 +3,12 @@
 `make test FEATURE=differential DIFF_PACKETS=2000` sends more packets per family, DIFF_SEED=n repeats a run.
 """
 
-import os
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import EVIDENCE
+from tests.differential.fixtures import FAMILIES
 from tests.differential.harness import (
     NEXT_HOPS,
     DiffRig,
@@ -22,39 +20,9 @@ from tests.differential.harness import (
     run,
     spread,
 )
-from tests.lib.generate import IPV4, IPV6
-from tests.lib.limits import unlimited_errors
-from tests.lib.rig import Driver
+from tests.lib.generate import IPV4
 
 pytestmark = pytest.mark.functional
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_limit() -> Iterator[None]:
-    with unlimited_errors():
-        yield
-
-
-def diff_rig(driver: Driver) -> Iterator[DiffRig]:
-    work = EVIDENCE / "rigs" / f"differential-{driver}-{os.getpid()}"
-    try:
-        with DiffRig(work, driver) as rig:
-            yield rig
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def off() -> Iterator[DiffRig]:
-    yield from diff_rig(Driver.NONE)
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[DiffRig]:
-    yield from diff_rig(Driver.AF_XDP)
-
-
-FAMILIES = pytest.mark.parametrize("family", [IPV4, IPV6], ids=["IPv4", "IPv6"])
 
 
 def compared(

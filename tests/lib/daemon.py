@@ -7,7 +7,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from lab.proc import wait_for
+from lab.netns import in_namespace
+from lab.proc import spawn, wait_for
 from tests.lib import product
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -33,15 +34,8 @@ class Daemon:
 
     def start(self) -> None:
         assert not self.alive
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                ["ip", "netns", "exec", self.namespace, *product.program(self.name), *self.options],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=product.environment(),
-                start_new_session=True,
-            )
+        argv = in_namespace(self.namespace, [*product.program(self.name), *self.options])
+        self.process = spawn(argv, log=self.log, env=product.environment())
 
     def kill(self) -> None:
         """SIGKILL, and wait until it's gone."""

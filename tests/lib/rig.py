@@ -15,16 +15,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from lab import netns
 from lab.errors import LabError
 from lab.proc import Completed, run, wait_for
+from lab.stacked import Stacked
 from tests.lib.daemon import Daemon
 from tests.lib.fastpath import FastPath
 from tests.lib.ping import echo
@@ -119,7 +118,7 @@ class Node:
         netns.sysctl(self.namespace, settings)
 
 
-class Rig:
+class Rig(Stacked):
     """The three namespaces and the daemons; a context manager. `work` keeps logs."""
 
     def __init__(
@@ -132,6 +131,7 @@ class Rig:
         vrfs: bool = False,
     ) -> None:
         """`vrfs`: namespaces called as `vrf` says are VRFs."""
+        super().__init__()
         self.driver = driver
         self.work = work
         self.settings = settings or {}
@@ -144,7 +144,6 @@ class Rig:
         self.hosts = {LEFT.host: self.h1, RIGHT.host: self.h2}
         self.instance = self.name
         self.env_file = work / "fast-path.env"
-        self.stack = ExitStack()
         options = ["--instance", self.instance]
         with_env = [*options, "--env", str(self.env_file)]
         self.fpmd = self.daemon("fpmd", with_env)
@@ -166,7 +165,7 @@ class Rig:
     def on(self) -> bool:
         return self.driver is not Driver.NONE
 
-    def __enter__(self) -> Self:
+    def build(self) -> None:
         self.work.mkdir(parents=True, exist_ok=True)
         try:
             for node in (self.router, self.h1, self.h2):
@@ -186,20 +185,7 @@ class Rig:
         except Exception:
             with suppress(Exception):
                 self.collect(self.work)
-            self.stack.close()
             raise
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stack.close()
 
     # --- wires
 
@@ -384,7 +370,7 @@ class Rig:
     @contextmanager
     def carried(self, *, packets: int, exceptions: int = 0, drops: int = 0) -> Iterator[None]:
         """Assert that meanwhile the fast path forwarded at least `packets`, handed at most
-        `exceptions` to Linux and         dropped at most `drops`. With the fast path off this
+        `exceptions` to Linux and dropped at most `drops`. With the fast path off this
         fails, as every functional test must.
         """
         before = self.fast_path.counters()

@@ -5,7 +5,6 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from lab.netns import entered
@@ -162,12 +161,7 @@ class Stream:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.ending.set()
         self.threads[0].join(5)
         # What's under way needs a moment, and on a busy machine more: until nothing more comes.

@@ -4,17 +4,13 @@ The routers' own packets (neighbour discovery, group membership) have a life of 
 compared: the exact test does that.
 """
 
-import os
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import pytest
 
-from tests.conftest import EVIDENCE
+from tests.differential.fixtures import FAMILIES
 from tests.differential.harness import DiffRig, asked_seed, batch
-from tests.lib.generate import IPV4, IPV6
-from tests.lib.limits import unlimited_errors
-from tests.lib.rig import Driver
+from tests.lib.generate import IPV4
 from tests.stats.reading import Numbers, Reader, moved
 
 pytestmark = pytest.mark.functional
@@ -25,31 +21,6 @@ RECEIVED = (
     "InCEPkts", "FragOKs", "FragFails", "FragCreates",
 )  # fmt: skip
 LINKS = ("rx_packets", "rx_bytes", "rx_errors", "rx_dropped", "tx_dropped", "tx_errors")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_limit() -> Iterator[None]:
-    with unlimited_errors():
-        yield
-
-
-def diff_rig(driver: Driver) -> Iterator[DiffRig]:
-    work = EVIDENCE / "rigs" / f"stats-random-{driver}-{os.getpid()}"
-    try:
-        with DiffRig(work, driver) as rig:
-            yield rig
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def off() -> Iterator[DiffRig]:
-    yield from diff_rig(Driver.NONE)
-
-
-@pytest.fixture(scope="module")
-def on() -> Iterator[DiffRig]:
-    yield from diff_rig(Driver.AF_XDP)
 
 
 def counters(rig: DiffRig) -> dict[str, Numbers]:
@@ -79,7 +50,6 @@ def differences(linux: dict[str, Numbers], fast: dict[str, Numbers]) -> list[str
     ]
 
 
-FAMILIES = pytest.mark.parametrize("family", [IPV4, IPV6], ids=["IPv4", "IPv6"])
 CLAMP = "tcp flags syn tcp option maxseg size set rt mtu"
 
 
