@@ -3,8 +3,10 @@
 h1 -- p1  router  p2 -- h2      p1 and p2 in the router's own namespace, or in those of VRFs
 """
 
+import os
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -12,6 +14,7 @@ from lab import netns
 from lab.proc import wait_for
 from tests.conftest import EVIDENCE
 from tests.functional.conftest import observed
+from tests.lib.daemon import Daemon
 from tests.lib.frames import Wire
 from tests.lib.packets import udp_frame
 from tests.lib.rig import (
@@ -301,3 +304,64 @@ def test_a_tap_may_have_another_name(rig: Rig) -> None:
         rig.router.ip("link set wan down")
         rig.router.ip("link set wan name p2")
     assert rig.rte.alive
+
+
+@contextmanager
+def stopped(daemon: Daemon) -> Iterator[None]:
+    """It's there, but does nothing."""
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+
+
+def test_fp_sync_check_compares_every_vrf(rig: Rig) -> None:
+    """With differences made on purpose: what Linux changes while cmgrd stands still."""
+    red, blue = make_vrf(rig, "red"), make_vrf(rig, "blue")
+    for node in (rig.router, red, blue):
+        node.ip("route replace 10.1.0.0/16 dev lo")
+        node.ip("-6 route replace 2001:db8:a::/48 dev lo")
+    move(rig.router, RIGHT, red)
+    wait_for_port(rig, RIGHT, "red")
+    wait_for(lambda: {"red", "blue"} <= set(shown_vrfs(rig)), "VRFs", timeout=30, interval=0.05)
+    numbers = {name: row["vrf"] for name, row in shown_vrfs(rig).items()}
+    wait_for(lambda: not rig.fast_path.differences(), "equality", timeout=30, interval=0.1)
+    assert not rig.fast_path.differences("--tables")
+    with stopped(rig.cmgrd):
+        red.ip("route del 10.1.0.0/16")
+        red.ip("link set lo mtu 1400")
+        blue.ip("-6 route add 2001:db8:b::/48 dev lo")
+        rig.router.ip("route add 10.2.0.0/16 dev lo")
+        make_vrf(rig, "green")
+        found = rig.fast_path.differences("--seconds", "0.1")
+        seen = {
+            (row["kind"], row["feature"], (row["kernel"] or row["fast_path"])["vrf"])
+            for row in found
+            if row["feature"] in ("route", "iface")
+        }
+        green = {place for place in seen if place[2] not in (0, *numbers.values())}
+        assert seen - green == {
+            ("extra", "route", numbers["red"]),
+            ("different", "iface", numbers["red"]),
+            ("missing", "route", numbers["blue"]),
+            ("missing", "route", 0),
+        }, "\n".join(map(str, found))
+        assert green, found
+        mtus = [
+            (r["kernel"]["mtu"], r["fast_path"]["mtu"]) for r in found if r["kind"] == "different"
+        ]
+        assert mtus == [(1400, 65536)], found
+        tables = rig.fast_path.differences("--tables", "--seconds", "0.1")
+        assert "table" in {row["kind"] for row in tables}
+    wait_for(lambda: not rig.fast_path.differences(), "equality", timeout=30, interval=0.1)
+    netns.remove(blue.namespace)
+    with stopped(rig.cmgrd):
+        netns.remove(rig.vrf("green"))
+        found = rig.fast_path.differences("--seconds", "0.1")
+        assert {row["kind"] for row in found} == {"extra"}, found
+    wait_for(lambda: not rig.fast_path.differences(), "equality", timeout=30, interval=0.1)
+    for node in (rig.router, red):
+        node.ip("route del 10.1.0.0/16", check=False)
+        node.ip("-6 route del 2001:db8:a::/48", check=False)
+    rig.router.ip("route del 10.2.0.0/16")

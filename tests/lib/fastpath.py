@@ -45,10 +45,20 @@ class FastPath:
         self.instance = instance
 
     def cli(self, *words: str, check: bool = True) -> Completed:
+        return self.program("fp-cli", *words, check=check)
+
+    def program(self, name: str, *words: str, check: bool = True) -> Completed:
         env = product.environment()
         path = f"PYTHONPATH={env['PYTHONPATH']}" if "PYTHONPATH" in env else "--unset=PYTHONPATH"
-        argv = ["env", path, *product.program("fp-cli"), "--instance", self.instance, *words]
+        argv = ["env", path, *product.program(name), "--instance", self.instance, *words]
         return run(argv, check=check)
+
+    def differences(self, *options: str) -> list[dict[str, Any]]:
+        """What `fp-sync check` finds."""
+        done = self.program("fp-sync", "-j", "check", *options, check=False)
+        found: list[dict[str, Any]] = json.loads(done.stdout) if done.stdout else []
+        assert done.returncode == bool(found), done
+        return found
 
     def table(self, command: str) -> Any:
         """One command's rows. fp-cli's code runs in this process: tests ask often, and starting
