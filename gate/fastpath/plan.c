@@ -575,4 +575,8 @@ void plan_print(const struct plan *plan, const struct settings *settings)
 	     setting_or(settings->max_lines4, 1 << 20));
 	line("FP_MAX_IPV6_LINES", settings->max_lines6 != SETTING_AUTO, "%u",
 	     setting_or(settings->max_lines6, 1 << 20));
+	line("FP_MAX_SAS", settings->max_sas != SETTING_AUTO, "%u",
+	     setting_or(settings->max_sas, 1024));
+	line("FP_MAX_IPSEC_POLICIES", settings->max_policies != SETTING_AUTO, "%u",
+	     setting_or(settings->max_policies, 2048));
 }

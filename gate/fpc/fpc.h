@@ -90,6 +90,8 @@ static_assert(sizeof(struct fpc_audit) == 16);
 enum fpc_event_kind {
 	/* To fp-rte: a new config file took the old one's place, attach it (NETFPC). */
 	FPC_EVENT_PUBLISHED = 1,
+	/* To fp-rte: something in the config file wants its control thread. */
+	FPC_EVENT_CHANGED = 2,
 };
 
 struct fpc_event {

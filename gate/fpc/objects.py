@@ -10,6 +10,7 @@ The struct of feature NAME is struct fpc_NAME. Its fields in Python and JSON:
   uint8_t[16] beside a `family` field: "192.0.2.1", "2001:db8::1"; "" for family 0
   other bytes              hex
   arrays of structs        list; field n_FIELD, if there is one, is its length
+  structs                  a dictionary
   fields named pad...      left out
 """
 
@@ -139,6 +140,8 @@ def fill(struct: Struct, type_: Any, fields: Mapping[str, Any]) -> None:
                 fill(getattr(struct, name)[i], kind.item, item)
             if f"n_{name}" in known and f"n_{name}" not in fields:
                 setattr(struct, f"n_{name}", len(items))
+        elif kind.kind == "struct":
+            fill(getattr(struct, name), kind, value)
         elif kind.kind == "array" and kind.item.cname == "char":
             setattr(struct, name, value.encode() if isinstance(value, str) else value)
         elif kind.kind == "array" and kind.item.cname == "uint8_t":
@@ -183,7 +186,9 @@ def show(struct: Struct, type_: Any, end: int) -> Fields:
         kind, value = field.type, getattr(struct, name)
         if name.startswith("pad") or field.offset >= end:
             continue
-        if kind.kind == "array" and kind.item.kind == "struct":
+        if kind.kind == "struct":
+            shown[name] = show(value, kind, ffi.sizeof(kind))
+        elif kind.kind == "array" and kind.item.kind == "struct":
             count = getattr(struct, f"n_{name}") if f"n_{name}" in known else kind.length
             shown[name] = [
                 show(value[i], kind.item, ffi.sizeof(kind.item))

@@ -472,6 +472,10 @@ int dispatch_work(struct dispatch *d)
 	}
 	if (objects_retry(&d->objects, RETRY_BUDGET))
 		ret = 0;
+	if (d->fpm->changed) {
+		d->fpm->changed = false;
+		dispatch_event(d, FPC_ROLE_RTE, FPC_EVENT_CHANGED);
+	}
 	return ret;
 }
 

@@ -29,6 +29,8 @@ struct fpm {
 	bool published; /* readers may have config mapped: what is unlinked is reused only after a quiescent point */
 	bool freed; /* rows came back (fpm_rows_put): what was refused for lack of room may be tried again */
 
+	bool changed; /* set by a feature: fp-rte's control thread is to look at its tables (struct fp_feature, look) */
+
 	uint32_t workers_seq; /* changes whenever workers points to other ones */
 
 	/* Brings workers up to date. False: an fp-rte runs, but its workers can't be seen yet. NULL: workers is right. */

@@ -359,6 +359,10 @@ def test_every_command_explains_itself_and_shows_keys_that_it_has(instance: Inst
     instance.rows(instance.config, "vrf", "vrf_row")[0].rules4 = 1
     rules = instance.rows(instance.config, "rule_set", "rule_set_row")[1]
     rules.n, rules.rule[0].entry.action = 1, lib.FPC_RULE_BLACKHOLE
+    sa = instance.rows(instance.config, "ipsec_sa", "ipsec_sa_row")[1]
+    sa.generation, sa.family = 1, socket.AF_INET
+    policy = instance.rows(instance.config, "ipsec_policy", "ipsec_policy_row")[1]
+    policy.used, policy.sel.family = 1, socket.AF_INET
     extra = {"route get": "route get 192.0.2.2", "stages": "stages --all"}
     for name, command in commands().items():
         assert command.help

@@ -292,7 +292,7 @@ class Router:
     def reset(self) -> None:
         """Take back all state, by the resync that finds nothing. Counters go on."""
         for connection, features in (
-            (self.cmgrd, ("vrf", "mss", "iface", "neigh", "route", "rule")),
+            (self.cmgrd, ("vrf", "mss", "iface", "neigh", "route", "rule", "ipsec")),
             (self.rte, ("port",)),
         ):
             for name in features:
