@@ -35,18 +35,24 @@ from lab.topology import Topology
 # What the lab asks of the guest's kernel: no splash of messages on a slow emulated UART, no
 # mitigations of flaws that an emulated processor doesn't have, and no panic if on a busy machine the
 # timer's first ticks come late. For the lab only.
-CMDLINE = "quiet mitigations=off audit=0 no_timer_check"
-# On a busy machine QEMU's emulation can lose the interrupt of the one timer that wakes the processors:
-# nothing of ours, and a second boot is cheaper than a failed run.
-LOST_TIMER = re.compile(
+# The SysRq keys tell what a guest that stands still waits for.
+CMDLINE = "quiet mitigations=off audit=0 no_timer_check sysrq_always_enabled"
+# On a busy machine QEMU's emulation can lose an interrupt: that of the one timer that wakes the
+# processors, or one of the disk, after which all who write wait for ever. Nothing of ours, and a second
+# boot is cheaper than a failed run.
+LOST_INTERRUPT = re.compile(
     rb"timer doesn't work through|rcu_preempt kthread timer wakeup didn't happen"
+    rb"|INFO: task kworker\S* blocked for more than"
 )
 PANIC = re.compile(rb"Kernel panic - not syncing: ([^\r\n]*)")
+# Key codes of Linux: Alt, SysRq, and with them 9, w, l.
+ALT, SYSRQ = 56, 99
+SYSRQ_ALL_MESSAGES, SYSRQ_BLOCKED_TASKS, SYSRQ_ACTIVE_CPUS = 10, 17, 38
 # Long enough for two emulated processors on a machine that is busy with a build.
 BOOT_SECONDS = {"kvm": 120, "qemu": int(os.environ.get("SLUICE_BOOT_SECONDS") or 480)}
 
 
-class LostTimerError(LabError):
+class LostInterruptError(LabError):
     """The guest stands still, and it's the emulator's fault."""
 
 
@@ -197,10 +203,11 @@ class VmLab(Lab):
             try:
                 self.power_on(xml)
                 self.wait_until_up()
-            except LostTimerError as lost:
+            except LostInterruptError as lost:
                 progress(f"{lost.message}: once more")
+                self.ask_why()
                 self.destroy()
-                self.console_log.rename(self.console_log.with_suffix(".lost-timer.log"))
+                self.console_log.rename(self.console_log.with_suffix(".lost-interrupt.log"))
                 self.power_on(xml)
                 self.wait_until_up()
 
@@ -215,33 +222,36 @@ class VmLab(Lab):
         hint = f"its serial console said: {self.console_log}"
 
         def at_login() -> bool:
-            self.check_running()
-            said = self.console_bytes()
-            if self.type == "qemu" and LOST_TIMER.search(said):
-                raise LostTimerError("the emulator has lost the guest's timer", hint=hint)
-            panic = PANIC.search(said)
-            if panic:
-                reason = panic[1].decode(errors="replace")
-                raise LabError(f"the appliance's kernel panicked: {reason}", hint=hint)
-            return b"login:" in said
+            return b"login:" in self.check_alive(hint)
+
+        def reachable() -> bool:
+            self.check_alive(hint)
+            return self.ssh.reachable()
 
         wait_for(at_login, "login prompt of the appliance", timeout=self.left(deadline), hint=hint)
         progress("login prompt; waiting for its services")
         wait_for(
-            self.ssh.reachable,
+            reachable,
             "SSH to the appliance",
             timeout=self.left(deadline),
             interval=1,
             hint=hint,
         )
+
         # No job left: the boot has ended. Whether it ended well is for the suites to judge.
+        def settled() -> bool:
+            self.check_alive(hint)
+            return not self.jobs()
+
         try:
             wait_for(
-                lambda: not self.jobs(),
+                settled,
                 "end of the appliance's boot",
                 timeout=self.left(deadline),
                 interval=2,
             )
+        except LostInterruptError:
+            raise
         except LabError:
             jobs = ", ".join(self.jobs())
             self.appliance.collect(self.work)
@@ -261,6 +271,25 @@ class VmLab(Lab):
 
     def console_bytes(self) -> bytes:
         return self.console_log.read_bytes() if self.console_log.exists() else b""
+
+    def check_alive(self, hint: str) -> bytes:
+        """Refuse to wait for a guest that has ended, panicked or stands still; what its console said."""
+        self.check_running()
+        said = self.console_bytes()
+        if self.type == "qemu" and LOST_INTERRUPT.search(said):
+            raise LostInterruptError("the emulator has lost an interrupt of the guest", hint=hint)
+        panic = PANIC.search(said)
+        if panic:
+            reason = panic[1].decode(errors="replace")
+            raise LabError(f"the appliance's kernel panicked: {reason}", hint=hint)
+        return said
+
+    def ask_why(self) -> None:
+        """Have the kernel of a guest that stands still say on its console who waits for what."""
+        for key in SYSRQ_ALL_MESSAGES, SYSRQ_BLOCKED_TASKS, SYSRQ_ACTIVE_CPUS:
+            with suppress(libvirt.libvirtError):
+                self.domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, 100, [ALT, SYSRQ, key], 3, 0)
+            time.sleep(1)  # a keystroke takes its time, and so does the emulated UART
 
     def check_running(self) -> None:
         try:
