@@ -14,6 +14,7 @@ from pathlib import Path
 from sluice.mgmt import nacm
 from sluice.mgmt.engine import Engine
 from sluice.mgmt.feature import Feature, discover
+from sluice.mgmt.host import host
 from sluice.mgmt.netconf.server import Server
 from sluice.mgmt.store import Disk, Store, StoreError
 from sluice.mgmt.yang import Schema, YangError
@@ -81,8 +82,10 @@ def notify(text: str) -> None:
 async def serve(features: list[Feature], state: Path, run: Path, disk: Disk | None = None) -> None:
     """Start, serve until SIGTERM or SIGINT."""
     store = Store(state, run, disk)
+    host.state, host.run = state, run
     run.chmod(0o755)  # for the socket; the files in it are for their owner only
-    engine = Engine(load_models(features), [ACCESS, *features], store)
+    # Rules that a feature adds come first: the general ones would hide them.
+    engine = Engine(load_models(features), [*features, ACCESS], store)
     server = Server(engine)
     await engine.start()
     # Trees are freed by reference counts; what's made until here stays.

@@ -64,6 +64,8 @@ _TEXTS = [
     (re.compile(r"Must condition"), "operation-failed", ""),
     (re.compile(r"[Ii]nvalid|Unsatisfied|[Uu]nexpected|length|pattern|range"), "invalid-value", ""),
 ]
+# What a type's restriction with a message of its own must call itself: libyang doesn't tell it from a must's.
+_OF_TYPES = ("pattern-violation", "range-violation", "length-violation")
 _DEFAULT_APP_TAGS = {"Must condition": "must-violation", "Mandatory choice": "missing-choice"}
 
 
@@ -105,6 +107,8 @@ def fault_of(problem: Problem) -> Fault:
         ):
             info = (("bad-element", last_name(problem.path)), *info)
         return Fault(tag, problem.text, problem.path, app_tag, info=info)
+    if problem.app_tag in _OF_TYPES:
+        return Fault("invalid-value", problem.text, problem.path, problem.app_tag)
     if problem.app_tag:  # a constraint with a message of its own
         return Fault("operation-failed", problem.text, problem.path, problem.app_tag)
     return Fault("operation-failed", problem.text, problem.path)

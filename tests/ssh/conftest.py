@@ -1,0 +1,3 @@
+from tests.mgmt.fixtures import machine
+
+__all__ = ["machine"]
