@@ -35,6 +35,8 @@ NUMBERS = {
     "limits/next-hops": "FP_MAX_NEXTHOPS",
     "limits/ipv4-lines": "FP_MAX_IPV4_LINES",
     "limits/ipv6-lines": "FP_MAX_IPV6_LINES",
+    "limits/ipsec-sas": "FP_MAX_SAS",
+    "limits/ipsec-policies": "FP_MAX_IPSEC_POLICIES",
 }
 WORDS = {"cores": "FP_CORES", "tap": "FP_TAP"}
 SWITCHES = {"huge-pages": "FP_HUGEPAGES", "spread": "FP_SPREAD"}
