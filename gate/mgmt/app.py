@@ -41,6 +41,7 @@ OWN = (
     "notifications",
     "nc-notifications",
     "sluice-mgmt",
+    "sluice-cli",
 )
 ACCESS = Feature(name="access control", factory=nacm.default_configuration())
 

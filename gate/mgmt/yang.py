@@ -276,13 +276,14 @@ class Schema:
         *,
         only: bool = True,
         state: bool = False,
+        strict: bool = True,
     ) -> "Tree":
         """Read data. `only`: no validation and no defaults; else the data must be whole and valid.
 
-        Unknown nodes are refused; so is state unless `state`.
+        Unknown nodes are refused, or left out if not `strict`; state is refused unless `state`.
         """
         data = text.encode() if isinstance(text, str) else text
-        options = lib.LYD_PARSE_STRICT
+        options = lib.LYD_PARSE_STRICT if strict else 0
         check = 0
         if only:
             options |= lib.LYD_PARSE_ONLY

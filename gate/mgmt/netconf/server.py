@@ -91,8 +91,10 @@ class Server:
             ("/ietf-netconf-acm:nacm", self.nacm),
         ):
             engine.add_state(State(path, read))
+        # With their texts: clients that keep models must notice one that has changed without a new revision.
         models = sorted(
-            f"{yang.text_of(module.name)}@{yang.text_of(module.revision)}"
+            f"{(name := yang.text_of(module.name))}@{(revision := yang.text_of(module.revision))}"
+            f"\n{engine.schema.source(name, revision, 'yang')}"
             for module in engine.schema.modules()
         )
         self.content_id = hashlib.sha256("\n".join(models).encode()).hexdigest()[:16]
