@@ -212,10 +212,9 @@ def start(world: World, argv: list[str], *, vrf: str, root: bool) -> Output:
         try:
             for text in process.stdout:
                 yield text.rstrip("\n")
-        except KeyboardInterrupt:
-            pass
-        finally:
+        except (KeyboardInterrupt, GeneratorExit):
             process.terminate()
+        finally:
             process.stdout.close()
             code = process.wait()
         result.failed = code > 0
