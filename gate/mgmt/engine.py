@@ -168,6 +168,13 @@ class Engine:
             wanted = self._resume(old, wanted)
         if running is None:
             self.store.put_with(self.store.journal, {}, wanted.print())
+            for applier in self.watchers.appliers:
+                try:
+                    await applier.booted()
+                except Exception as error:
+                    log.error(
+                        "%s: what was left before can't be taken back: %s", applier.name, error
+                    )
         try:
             await self._reconcile(owned, wanted)
         except ConfigError as error:

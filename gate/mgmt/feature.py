@@ -60,6 +60,9 @@ class Applier:
     # after a change of theirs all of this one's entries are applied again.
     again: ClassVar[tuple[str, ...]] = ()
 
+    async def booted(self) -> None:
+        """The machine has started: take back what earlier boots have left in lasting files. `apply` follows."""
+
     async def verify(self, entries: list[Entry]) -> None:
         """Say what the model can't: refuse what can never work. Changes nothing."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("yamsd")
 
 TIMEOUT = 120.0
+# Of the fast path, as for libfp-stats.so.
+INSTANCE = os.environ.get("SLUICE_INSTANCE", "main")
 SYSTEMD = Path("/run/systemd/system")
 
 
@@ -30,6 +32,7 @@ class Host:
 
     state: Path = Path("/var/lib/sluice-mgmt")
     run: Path = Path("/run/sluice-mgmt")
+    lib: Path = Path(os.environ.get("SLUICE_LIB", "/usr/lib/sluice"))  # our scripts
     _services: "Services | None" = field(default=None, repr=False)
 
     @property
@@ -44,10 +47,7 @@ class Host:
     @property
     def files(self) -> Path:
         """For what daemons and sshd read: others than root may look in."""
-        path = self.run / "services"
-        path.mkdir(mode=0o755, parents=True, exist_ok=True)
-        path.chmod(0o755)
-        return path
+        return folder(self.run / "services")
 
 
 host = Host()
@@ -94,13 +94,22 @@ def read(path: Path) -> str | None:
         return None
 
 
+def folder(path: Path, mode: int = 0o755) -> Path:
+    """A folder, made with this mode if it isn't there: the daemon's umask is for secrets."""
+    if not path.is_dir():
+        folder(path.parent)
+        path.mkdir(exist_ok=True)
+        path.chmod(mode)
+    return path
+
+
 def write(path: Path, text: str, *, mode: int = 0o644) -> bool:
     """Put a file in place as a whole; whether that changed anything."""
     if not path.is_symlink() and read(path) == text and path.stat().st_mode & 0o777 == mode:
         return False
     beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        folder(path.parent)
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as out:
             out.write(text)

@@ -49,6 +49,17 @@ def entered(vrf: str) -> Iterator[None]:
         os.close(there)
 
 
+@contextmanager
+def namespace(vrf: str) -> Iterator[int]:
+    """A descriptor of a VRF's namespace, main's included."""
+    with entered(vrf):
+        there = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield there
+    finally:
+        os.close(there)
+
+
 def exists(vrf: str) -> bool:
     return vrf == MAIN or (NAMESPACES / vrf).exists()
 

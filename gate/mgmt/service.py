@@ -116,6 +116,10 @@ class Services(ABC):
         """Whether the system has a unit of this name, such as systemd-timesyncd.service."""
 
     @abstractmethod
+    async def active(self, unit: str) -> bool:
+        """Whether a unit of the system runs."""
+
+    @abstractmethod
     async def again(self, unit: str) -> None:
         """Let a unit of the system take its changed files, if it runs: by reload where it can, else by a restart."""
 
@@ -141,6 +145,9 @@ class Systemd(Services):
 
     async def known(self, unit: str) -> bool:
         return (await self._show(unit, "LoadState")).get("LoadState") == "loaded"
+
+    async def active(self, unit: str) -> bool:
+        return (await self._show(unit, "ActiveState")).get("ActiveState") == "active"
 
     async def again(self, unit: str) -> None:
         await run(["systemctl", "try-reload-or-restart", unit])
@@ -215,6 +222,9 @@ class Children(Services):
         return Status(pid is not None, pid or 0)
 
     async def known(self, unit: str) -> bool:
+        return False
+
+    async def active(self, unit: str) -> bool:
         return False
 
     async def again(self, unit: str) -> None:

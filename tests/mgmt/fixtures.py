@@ -12,8 +12,10 @@ from tests.mgmt.machine import Machine
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    """A machine with yamsd in it. Not in pytest's folder: others than root read what's in it."""
-    work = Path(tempfile.mkdtemp(prefix="machine-"))
+    """A machine with yamsd in it. Not in pytest's folder: others than root read what's in it, and sshd trusts no keys
+    below a folder that all may write to.
+    """
+    work = Path(tempfile.mkdtemp(prefix="machine-", dir="/run"))
     work.chmod(0o755)
     made = Machine(work)
     try:

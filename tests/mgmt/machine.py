@@ -18,6 +18,7 @@ from lab import netns
 from lab.proc import Completed, run
 from tests.mgmt.client import Client
 
+LIB = Path(__file__).resolve().parents[2] / "image/extra/usr/lib/sluice"
 serial = itertools.count(1)
 SETUP = """
 set -eu
@@ -90,7 +91,9 @@ class Machine:
                 ],
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": ":".join(p for p in sys.path if p)},
+                umask=0o077,  # the unit's
+                env=os.environ
+                | {"PYTHONPATH": ":".join(p for p in sys.path if p), "SLUICE_LIB": str(LIB)},
             )
         Client.wait(self.socket, self.process)
         self.client = Client(self.socket)

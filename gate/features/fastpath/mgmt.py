@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sluice.mgmt.feature import Applier, Entry, Feature, State, Watch
-from sluice.mgmt.host import SYSTEMD, host, read, remove, run, write
+from sluice.mgmt.host import INSTANCE, SYSTEMD, host, read, remove, run, write
 
 log = logging.getLogger("yamsd")
 
@@ -195,7 +195,7 @@ def looked_at() -> dict[str, Any]:
         return {}
     import argparse
 
-    view, arguments = View("main"), argparse.Namespace(all=False)
+    view, arguments = View(INSTANCE), argparse.Namespace(all=False)
     found: dict[str, Any] = {}
 
     def tell(name: str, rows: Callable[[], list[dict[str, Any]]]) -> None:

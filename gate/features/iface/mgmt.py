@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from sluice.features.iface import pci
 from sluice.mgmt import kernel
 from sluice.mgmt.error import ConfigError, at
 from sluice.mgmt.feature import Applier, Entry, Feature, State, Watch
@@ -19,6 +20,8 @@ LINUX = {"loopback": "dummy", "vlan": "vlan", "veth": "veth"}
 class Interfaces(Applier):
     name: ClassVar[str] = "interface"
     order: ClassVar[int] = 30
+    # Its ports' TAPs may be others.
+    again: ClassVar[tuple[str, ...]] = ("fast path",)
     watches = tuple(Watch(LIST + kind) for kind in KINDS)
 
     async def verify(self, entries: list[Entry]) -> None:
@@ -34,16 +37,14 @@ class Interfaces(Applier):
                     ) from None
 
     async def prepare(self, entries: list[Entry]) -> None:
-        made = {entry.keys for entry in entries if entry.new is not None}
         for entry in entries:
             vrf, name = entry.keys
-            if entry.new is None or kind_of(entry) != "physical" or not kernel.exists(vrf):
+            if entry.new is None or kind_of(entry) != "physical":
                 continue
-            # Refused now rather than half-way: nobody can make a card.
-            if name not in kernel.indexes(vrf) and (vrf == kernel.MAIN or entry.keys not in made):
-                raise ConfigError(
-                    f"there's no interface {name}", tag="data-missing", path=entry.path
-                )
+            # Refused now rather than half-way: nobody can make a card. One that another VRF gives up goes to main.
+            going = {one.keys[-1] for one in entries if one.new is None}
+            if name not in going and pci.find(vrf, name, entry.new.get("pci-address")) is None:
+                raise ConfigError(missing(entry), tag="data-missing", path=entry.path)
 
     async def remove(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -58,6 +59,8 @@ class Interfaces(Applier):
                     if kind_of(entry) == "physical":
                         for text in addresses(entry.old or {}):
                             forget(ipr, link["index"], text)
+                        if vrf != kernel.MAIN:
+                            move(ipr, link["index"], kernel.MAIN)
                     elif linux_kind(link) == LINUX[kind_of(entry)]:
                         ipr.link("del", index=link["index"])
             except ConfigError as error:
@@ -67,6 +70,8 @@ class Interfaces(Applier):
         # A VLAN last: what it's on may be made here too.
         for entry in sorted(entries, key=lambda entry: kind_of(entry) == "vlan"):
             try:
+                if kind_of(entry) == "physical":
+                    fetch(entry)
                 with kernel.iproute(entry.keys[0]) as ipr:
                     link = self.made(ipr, entry)
                     self.set(ipr, link, entry)
@@ -80,7 +85,7 @@ class Interfaces(Applier):
         link = find(ipr, name)
         if kind == "physical":
             if link is None:
-                raise ConfigError(f"there's no interface {name}", tag="data-missing")
+                raise ConfigError(missing(entry), tag="data-missing")
             return link
         if link is not None and linux_kind(link) != LINUX[kind]:
             raise ConfigError(
@@ -110,10 +115,8 @@ class Interfaces(Applier):
         """Make a pair; the other end goes to its VRF at once."""
         if not kernel.exists(peer_vrf):
             raise ConfigError(f"the VRF {peer_vrf} isn't there", tag="data-missing")
-        far: dict[str, Any] = {"ifname": peer}
-        with kernel.entered(peer_vrf), Path("/proc/thread-self/ns/net").open() as there:
-            # A descriptor of the namespace itself, main's included.
-            far["net_ns_fd"] = there.fileno()
+        with kernel.namespace(peer_vrf) as there:
+            far = {"ifname": peer, "net_ns_fd": there}
             ipr.link("add", ifname=name, kind="veth", peer=far)
 
     def set(self, ipr: IPRoute, link: Any, entry: Entry) -> None:
@@ -142,6 +145,40 @@ class Interfaces(Applier):
                     raise ConfigError(
                         f"Linux refuses the address {text}: {error.args[1]}"
                     ) from error
+
+
+def missing(entry: Entry) -> str:
+    """What isn't there, in words."""
+    address = (entry.new or {}).get("pci-address")
+    where = f" at PCI address {address}" if address else f" {entry.keys[-1]}"
+    return f"there's no interface{where}"
+
+
+def fetch(entry: Entry) -> None:
+    """Bring a physical interface into its VRF and give it its name."""
+    vrf, name = entry.keys
+    address = (entry.new or {}).get("pci-address")
+    found = pci.find(vrf, name, address)
+    if found is None:
+        raise ConfigError(missing(entry), tag="data-missing")
+    if found.name != name and found.port:
+        raise ConfigError(
+            f"the port at {address} is called {found.name} by the fast path: "
+            "call it so here too, or name it in system/fast-path/port",
+            tag="invalid-value",
+        )
+    if found.name != name:
+        with kernel.iproute(found.vrf) as ipr:
+            ipr.link("set", index=found.index, ifname=name)
+    if found.vrf != vrf:
+        with kernel.iproute(found.vrf) as ipr:
+            move(ipr, found.index, vrf)
+
+
+def move(ipr: IPRoute, index: int, vrf: str) -> None:
+    """Into another VRF. Linux takes its addresses and routes away."""
+    with kernel.namespace(vrf) as there:
+        ipr.link("set", index=index, net_ns_fd=there)
 
 
 def kind_of(entry: Entry) -> str:
@@ -219,6 +256,7 @@ def interfaces(vrf: str) -> list[dict[str, Any]]:
         text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
         by_index.setdefault(message["index"], []).append(f"{text}/{message['prefixlen']}")
     found = []
+    ports = pci.fast_path_ports()
     for link in links:
         numbers = link.get_attr("IFLA_STATS64") or {}
         one: dict[str, Any] = {
@@ -231,6 +269,8 @@ def interfaces(vrf: str) -> list[dict[str, Any]]:
             "address": by_index.get(link["index"], []),
             "statistics": {ours: str(numbers.get(its, 0)) for ours, its in COUNTERS.items()},
         }
+        if bus := pci.address_of(vrf, one["name"], ports):
+            one["pci-address"] = bus
         mac = link.get_attr("IFLA_ADDRESS")
         if mac:
             one["phys-address"] = mac
