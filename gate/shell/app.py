@@ -21,6 +21,7 @@ from sluice.shell.words import Refused, split
 from sluice.shell.world import ShellError, World, pretty, tracing
 
 PROG = "sluice"
+RELAY = "/usr/bin/yams-netconf"
 FAILED = 1
 
 
@@ -175,6 +176,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """The program."""
     options = parser().parse_args()
+    if options.commands == [RELAY]:
+        # sshd runs its subsystem `netconf` by the user's login shell, and that's us.
+        os.execv(RELAY, [RELAY])
     try:
         target = Target.parse(options.host) if options.host else Target(options.socket)
     except ValueError as error:

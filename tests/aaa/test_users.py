@@ -1,9 +1,12 @@
 """Users: made, changed, taken over, removed, by shadow's own programs; and what their role lets them do."""
 
+import os
 import pwd
+import sys
 from pathlib import Path
 
 import pytest
+from sluice.shell import app
 
 from lab.proc import run
 from tests.mgmt.client import Client
@@ -182,3 +185,23 @@ def test_roles_by_access_control(machine: Machine) -> None:
     assert "may not" in seen["operator"][1], "users are the admin's"
     machine.commit()
     assert entry(machine, "zoe") == []
+
+
+def test_netconf_for_users_whose_shell_is_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sshd has the login shell run its subsystems: `sluice -c /usr/bin/yams-netconf`."""
+    ran: list[tuple[str, list[str]]] = []
+
+    class EndedError(Exception):
+        pass
+
+    def execv(path: str, argv: list[str]) -> None:
+        ran.append((path, argv))
+        raise EndedError
+
+    monkeypatch.setattr(os, "execv", execv)
+    monkeypatch.setattr(sys, "argv", ["sluice", "-c", "/usr/bin/yams-netconf"])
+    with pytest.raises(EndedError):
+        app.main()
+    assert ran == [("/usr/bin/yams-netconf", ["/usr/bin/yams-netconf"])]
+    unit = Path(__file__).resolve().parents[2] / "image/extra/etc/ssh/sshd_netconf_config"
+    assert "ForceCommand /usr/bin/yams-netconf\n" in unit.read_text()
