@@ -28,7 +28,7 @@ from sluice.mgmt.host import host, read, remove, run, write
 log = logging.getLogger("yamsd")
 
 UNITS = Path("/run/systemd/system")
-READY_WITHIN, STOP_WITHIN = 20.0, 5.0
+READY_WITHIN, STOP_WITHIN = 30.0, 5.0
 POLL = 0.02
 
 
@@ -102,10 +102,11 @@ class Services(ABC):
         raise ConfigError(f"{service.text} doesn't start: {await self._last_words(service.name)}")
 
     async def stop(self, name: str) -> None:
-        """End it; fine if it doesn't run. Its files stay."""
+        """End it; fine if it doesn't run. What it keeps elsewhere stays."""
         remove(host.files / f"{name}.stamp")
         await self._stop(name)
-        remove(pid_file(name))
+        for end in ("pid", "conf"):
+            remove(host.files / f"{name}.{end}")
 
     @abstractmethod
     async def status(self, name: str) -> Status:

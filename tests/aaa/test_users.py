@@ -80,6 +80,7 @@ def test_a_user_with_key_and_hash(machine: Machine, tmp_path: Path) -> None:
     assert entry(machine, "alice", "shadow")[1] == "*", "no password, but not locked: keys work"
     assert not keys.exists()
     (machine.work / "home/alice/notes").write_text("mine")
+    machine.run("sh", "-c", "runuser -u alice -- sleep 300 >/dev/null 2>&1 &")  # he's at work
     machine.commit(user("alice", attributes=DELETE))
     assert entry(machine, "alice") == []
     assert (machine.work / "home/alice/notes").exists(), "what he has made stays"

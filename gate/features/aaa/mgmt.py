@@ -151,7 +151,8 @@ async def forget(name: str, known: dict[str, Any]) -> None:
     remove(key_file(name))
     there = account(name)
     if there is not None and before is None:
-        await run(["userdel", name])
+        # Even if he's logged in. His home isn't touched by that.
+        await run(["userdel", "--force", name])
     elif there is not None:
         shell, text = before["shell"], before["text"]
         groups = ",".join(before["groups"])
