@@ -261,6 +261,11 @@ class Policy:
     templates: tuple[Template, ...] = ()
     unknown: str = ""
 
+    @property
+    def of_fptun(self) -> bool:
+        """It's fp-rte's own: only special exceptions have its mark (FPTUN_MARK of gate/bpf/fptun/fptun.h)."""
+        return (self.mark, self.mark_mask) == (0xFB000000, 0xFF000000)
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyDefault:

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fastpath/rte.h"
+#include "fastpath/specials.h"
 #include "fastpath/viewers.h"
 #include "fpc/client.h"
 #include "lib/log.h"
@@ -358,6 +359,7 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 		if (now >= ports_at) {
 			for (unsigned i = 0; i < rte.n_ports && !rc; i++)
 				rc = look_after(&rte.ports[i], &before[i], !ports_at, &client, err);
+			specials_look();
 			rings_look();
 			gc_run(&rte.gc);
 			ports_at = now + PORTS_MS;

@@ -143,12 +143,41 @@ static enum reason pay(const struct fp_worker *w, uint16_t port, enum fp_class c
 	return DROP_EXCEPTION_TOTAL;
 }
 
+/* Not one of w->exceptions: what it was in never comes to Linux, which counts nothing of it. */
+static __rte_noinline void special_exception(struct fp_worker *w, struct rte_mbuf *m,
+					     enum reason reason)
+{
+	uint32_t vrf;
+	enum reason why = fp_hooks.special_frame(m, &vrf);
+	enum fp_class class;
+
+	if (unlikely(why != N_REASONS)) {
+		fp_drop(w, m, why);
+		return;
+	}
+	if (unlikely(w->traced))
+		fp_trace_end(w, TRACE_TO_LINUX, m, reason);
+	class = fp_classify(reason, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+	why = fp_special_ready(vrf) ? pay(w, m->port, class) : DROP_SPECIAL_NOT_READY;
+	if (unlikely(why != N_REASONS || !fp_edges.to_special(w, vrf, class, m, &why))) {
+		w->classes->count[class][why]++;
+		fp_drop(w, m, why);
+		return;
+	}
+	w->classes->count[class][reason]++;
+	fp_count(w, reason);
+}
+
 void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason)
 {
 	enum fp_class class;
 	enum reason why;
 	uint32_t len;
 
+	if (unlikely(m->ol_flags & fp_special_flag)) {
+		special_exception(w, m, reason);
+		return;
+	}
 	/* The Ethernet header was in the first segment before it was cut off, so it fits there again. */
 	if (m->l2_len) {
 		rte_pktmbuf_prepend(m, m->l2_len);
@@ -272,6 +301,10 @@ static const struct fp_feature *const fastpaths[] = {
 
 int fp_init(struct err *err)
 {
+	int special = fp_special_init(err);
+
+	if (special)
+		return special;
 	for (unsigned i = 0; i < n_features; i++) {
 		int rc = fastpaths[i] && fastpaths[i]->init ? fastpaths[i]->init(err) : 0;
 

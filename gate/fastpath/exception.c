@@ -3,6 +3,7 @@
  * all ports. With TAP queues it reads and writes them itself, a packet a system call; with vhost it drives virtio-user
  * devices, whose other end is a kernel thread. */
 #include "fastpath/rte.h"
+#include "fastpath/specials.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -98,7 +99,7 @@ int exception_init(struct shm *stats, struct err *err)
 
 	fp_worker_init(&own, (uint16_t)rte.n_workers, stats);
 	fp_limit_exceptions(&rates, rte.n_ports);
-	if (queues_init(&rte.to_linux, rte.n_ports, EXCEPTION_RING))
+	if (queues_init(&rte.to_linux, rte.n_ports + 1, EXCEPTION_RING))
 		return err_set(err, ENOMEM, "no memory for the exception rings");
 	rte.captures = rte_ring_create("captures", CAPTURE_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (!rte.captures)
@@ -233,6 +234,21 @@ static void drop(struct port_state_row *row, struct rte_mbuf *m, enum fp_class c
 	fp_drop(&own, m, DROP_TAP_FULL);
 }
 
+/* Special exceptions, each to fpn0 of its VRF. What they were in was counted when it came in. */
+static void to_fpn0(struct rte_mbuf **pkts, unsigned n, enum fp_class class)
+{
+	for (unsigned i = 0; i < n; i++) {
+		int fd = specials_fd(pkts[i]);
+
+		if (fd < 0 || write_packet(fd, pkts[i])) {
+			own.classes->count[class][DROP_TAP_FULL]++;
+			fp_drop(&own, pkts[i], DROP_TAP_FULL);
+		} else {
+			rte_pktmbuf_free(pkts[i]);
+		}
+	}
+}
+
 /* A batch of the most important packets there are, to its port's TAP; how many packets. */
 static unsigned to_linux(void)
 {
@@ -245,6 +261,10 @@ static unsigned to_linux(void)
 
 	if (!n)
 		return 0;
+	if (port == rte.n_ports) {
+		to_fpn0(pkts, n, class);
+		return n;
+	}
 	if (p->vhost != UINT16_MAX) {
 		for (uint16_t i = 0; i < n; i++)
 			sizes[i] = pkts[i]->pkt_len;
@@ -428,6 +448,7 @@ int exception_main(void *unused)
 			else
 				work++;
 		}
+		specials_turn();
 		work += turn_to_linux();
 		for (unsigned i = 0; has_vhost && i < rte.n_ports; i++)
 			work += from_linux(&rte.ports[i]);

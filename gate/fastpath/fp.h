@@ -21,6 +21,7 @@
 #include "fastpath/classify.h"
 #include "fastpath/plugin.h"
 #include "fastpath/reasons.h"
+#include "fastpath/special.h"
 #include "fastpath/stage.h"
 #include "fastpath/trace.h"
 #include "features/feature.h"
@@ -119,6 +120,9 @@ struct fp_hooks {
 	fp_iface_fn *ether_output;
 	/* No plugin's: port @port didn't take these packets, which stay the caller's. May be NULL. */
 	void (*tx_full)(struct fp_worker *w, uint16_t port, struct rte_mbuf **pkts, uint16_t n);
+	/* No plugin's: makes of a special packet (special.h) the frame that Linux gets, and tells the VRF where. N_REASONS; else the
+	 * DROP_ that it ends with. @m stays the caller's. */
+	enum reason (*special_frame)(struct rte_mbuf *m, uint32_t *ret_vrf);
 	/* No plugin's: packets of @iface that went on later (fp_resume) have ended: so many handed to Linux, so many dropped. */
 	void (*resumed)(struct fp_worker *w, uint32_t iface, uint64_t exceptions,
 			uint64_t exception_bytes, uint64_t drops);
@@ -136,7 +140,8 @@ void fp_drop(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
 
 /* Hands @m to Linux as it came in, on the TAP of port m->port: data is put back to the Ethernet header (m->l2_len bytes
  * before the layer 3 header; l2_len 0: data is there already). Counts @reason (an EXCEPTION_), or a drop where a budget of
- * its class (classify.h) or the ring is full. Header fields already changed must be restored by the caller before. */
+ * its class (classify.h) or the ring is full. Header fields already changed must be restored by the caller before. A packet
+ * that fp_make_special was called for goes to Linux as it was then (special.h). */
 void fp_exception(struct fp_worker *w, struct rte_mbuf *m, enum reason reason);
 
 /* Ends a packet of a burst: drops it for a DROP_, hands it to Linux for an EXCEPTION_, or, one that started here (FP_BURST_OWN),
@@ -186,6 +191,9 @@ struct fp_edges {
 	/* Takes @m for Linux; false: no room (sets *ret_reason); @m stays the caller's. */
 	bool (*to_linux)(struct fp_worker *w, uint16_t port, enum fp_class class,
 			 struct rte_mbuf *m, enum reason *ret_reason);
+	/* Takes @m, a frame for fpn0 in VRF @vrf; as above. */
+	bool (*to_special)(struct fp_worker *w, uint32_t vrf, enum fp_class class,
+			   struct rte_mbuf *m, enum reason *ret_reason);
 	/* For captures (fastpath/watch.h): a copy of @m, NULL if there's no room for one; and takes the copy, of a packet that
 	 * port @port sent or received. */
 	struct rte_mbuf *(*capture_copy)(struct fp_worker *w, const struct rte_mbuf *m);

@@ -2,6 +2,7 @@
 /* The workers. Each polls its receive queues, the ring of packets that Linux sends, and the rings of transmit queues it
  * shares out. Without traffic it dozes: sleeps between polls, longer and longer. */
 #include "fastpath/rte.h"
+#include "fastpath/specials.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -108,6 +109,7 @@ int loop_init(struct shm *stats, struct err *err)
 		return rc;
 	fp_edges.port_tx = port_send;
 	fp_edges.to_linux = exception_put;
+	fp_edges.to_special = specials_put;
 	fp_edges.capture_copy = exception_copy;
 	fp_edges.capture_put = exception_show;
 	return 0;

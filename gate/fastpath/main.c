@@ -19,6 +19,7 @@
 #include "fastpath/control.h"
 #include "fastpath/plugins.h"
 #include "fastpath/rte.h"
+#include "fastpath/specials.h"
 #include "lib/lock.h"
 #include "lib/log.h"
 #include "lib/notify.h"
@@ -292,6 +293,7 @@ static int forward(const struct paths *paths, const struct settings *settings,
 		notify_systemd("STOPPING=1");
 	}
 	stop_threads();
+	specials_end();
 	plugins_stop();
 	control_last_counters();
 

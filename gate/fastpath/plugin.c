@@ -148,6 +148,11 @@ unsigned fp_plugin_worker(const struct fp_worker *w)
 	return w->id;
 }
 
+bool fp_plugin_special_ready(uint32_t vrf)
+{
+	return fp_special_ready(vrf);
+}
+
 uint32_t fp_plugin_seconds(const struct fp_worker *w)
 {
 	return w->now;

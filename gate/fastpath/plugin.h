@@ -138,6 +138,24 @@ bool fp_plugin_decapsulate(struct rte_mbuf *m, uint16_t len);
 void fp_plugin_receive(struct fp_worker *w, uint32_t iface, uint16_t ethertype,
 		       struct rte_mbuf **pkts, uint16_t n);
 
+/* Of a packet that Linux can't get as it came in, for what it was in is decrypted. */
+enum fp_special_flags {
+	/* It came in protected, as inbound policies want it: it passes Linux's check of these. Linux takes it with marks below
+	 * 1 << 24 only. */
+	FP_SPECIAL_IPSEC = 1 << 0,
+};
+struct fp_special {
+	uint32_t iface; /* row: where Linux shall see it come in */
+	uint32_t mark;	/* that it gets in Linux */
+	uint32_t flags; /* enum fp_special_flags */
+};
+/* Worker: if @m, data at its IP header (fp_plugin_decapsulate has taken off what it was in), comes to an exception from here on, Linux
+ * gets it as it is now, by way of fpn0, instead of the frame as it came in. Asked for by fp_want_special(true) in start;
+ * until fpn0 is there such a packet is dropped (special_not_ready), so ask fp_plugin_special_ready of its VRF before it's decrypted. */
+void fp_make_special(struct rte_mbuf *m, const struct fp_special *s);
+void fp_want_special(bool on);
+bool fp_plugin_special_ready(uint32_t vrf);
+
 /* --- ends, counters; numbers are given out in start only --- */
 
 enum fp_plugin_count {

@@ -9,7 +9,8 @@
 #include "fastpath/fp.h"
 
 struct queues {
-	struct rte_ring *rings[FP_PORTS_MAX][FP_CLASSES];
+	/* Behind the ports' those of special exceptions */
+	struct rte_ring *rings[FP_PORTS_MAX + 1][FP_CLASSES];
 	unsigned n_ports;
 	unsigned next_control, next_other; /* exception thread: where to look first */
 };

@@ -53,6 +53,9 @@ void rings_init(struct shm *stats)
 		for (unsigned c = 0; c < FP_CLASSES; c++)
 			add((struct watched){.ring = rte.to_linux.rings[i][c]}, RING_TO_LINUX, i,
 			    "to Linux: %s %s", rte.ports[i].tap.name, classes[c]);
+	for (unsigned c = 0; c < FP_CLASSES; c++)
+		add((struct watched){.ring = rte.to_linux.rings[rte.n_ports][c]}, RING_TO_LINUX,
+		    rte.n_ports, "to Linux: fpn0 %s", classes[c]);
 	for (unsigned i = 0; i < rte.n_workers; i++)
 		add((struct watched){.ring = rte.workers[i].from_linux}, RING_FROM_LINUX, i,
 		    "from Linux: worker %u", i);

@@ -361,6 +361,40 @@ void fpvi_leave(const struct fpvi *tap)
 		go_home();
 }
 
+int fpvi_enter_netns(uint64_t netns)
+{
+	DIR *dir = netns && home() >= 0 ? opendir(NAMESPACES) : NULL;
+	const struct dirent *entry;
+	bool found = false;
+
+	if (!netns)
+		return 0;
+	while (dir && !found && (entry = readdir(dir))) {
+		int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+
+		if (fd >= 0 && !go(fd)) {
+			int socket_fd = question();
+
+			found = socket_fd >= 0 && cookie(socket_fd) == netns;
+			if (socket_fd >= 0)
+				close(socket_fd);
+			if (!found)
+				go_home();
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	if (dir)
+		closedir(dir);
+	return found ? 0 : -ENODEV;
+}
+
+void fpvi_leave_netns(uint64_t netns)
+{
+	if (netns)
+		go_home();
+}
+
 /* TUNSETCARRIER needs the queue, which vhost has in its hands; IFLA_CARRIER does the same without. */
 int fpvi_set_carrier(const struct fpvi *tap, bool up)
 {

@@ -53,5 +53,10 @@ int fpvi_look(struct fpvi *tap, unsigned *ret_mtu, uint8_t ret_mac[6]);
 int fpvi_enter(const struct fpvi *tap);
 void fpvi_leave(const struct fpvi *tap);
 
+/* Makes the namespace with cookie @netns this thread's, until fpvi_leave_netns; nothing for 0. -ENODEV: there's none under
+ * /run/netns; other -errno. */
+int fpvi_enter_netns(uint64_t netns);
+void fpvi_leave_netns(uint64_t netns);
+
 /* Carrier as Linux sees it, for both backends. */
 int fpvi_set_carrier(const struct fpvi *tap, bool up);

@@ -321,6 +321,8 @@ def test_ipsec_policies_guard_unless_they_are_of_a_socket() -> None:
     core = settled()
     give(core, Policy(AF_INET, 1, 3))
     assert only(core, "vrf")["flags"] == []
+    give(core, Policy(AF_INET6, 2, 2, mark=0xFB000000, mark_mask=0xFF000000))  # fp-rte's
+    assert only(core, "vrf")["flags"] == []
     give(core, Policy(AF_INET6, 2, 2))
     assert only(core, "vrf")["flags"] == ["POLICY6"]
 

@@ -20,12 +20,13 @@
  *   'S' {u32 iface, u8 stage, u8 on}  enables a stage as a feature's apply would: for an interface's row, 0: for VRF 0
  *   'Y' {u32 iface}                   makes the interface in this row one of a type of our own: what leaves there is a verdict,
  *                                     'S' on port TUNNEL_PORT, data at the layer 3 header behind the neighbour's row (u32)
+ *   'V' {u32 vrf, u8 on}             whether fpn0 is there in that VRF
  *   'M' {u32 n}                       from now on there are n packet buffers for the fast path, packets that come in apart
  *   'U'                               {u32 packet buffers in use}: 0 when nothing leaked
  *
  *   packets:  u16 n, then each: u16 segments, u16 length of each, bytes of all
  *   verdicts: u16 n, then each: 'S' sent or 'L' to Linux, 'I' or 'O' a copy of one received or sent, u16 port, u32 length,
- *             bytes
+ *             bytes; 'F' to Linux on fpn0, the VRF for the port
  *
  * The tables stand in the directory it was given, as "config" and "stats": the tests read them there. */
 #include <errno.h>
@@ -138,6 +139,19 @@ static bool to_linux(struct fp_worker *w, uint16_t port, enum fp_class class, st
 	if (linux_takes != UINT32_MAX)
 		linux_takes--;
 	verdict('L', port, m);
+	return true;
+}
+
+static bool to_special(struct fp_worker *w, uint32_t vrf, enum fp_class class, struct rte_mbuf *m,
+		       enum reason *ret_reason)
+{
+	if (!linux_takes) {
+		*ret_reason = DROP_EXCEPTION_RING;
+		return false;
+	}
+	if (linux_takes != UINT32_MAX)
+		linux_takes--;
+	verdict('F', (uint16_t)vrf, m);
 	return true;
 }
 
@@ -327,6 +341,15 @@ static void make_tunnel(struct request *r)
 	row->type = TUNNEL_TYPE;
 }
 
+static void set_fpn0(struct request *r)
+{
+	uint32_t vrf = take32(r);
+
+	if (vrf >= FP_SPECIAL_VRFS)
+		die("no such VRF");
+	atomic_store(&fp_special_vrfs[vrf], *take(r, 1));
+}
+
 static void limit(struct request *r)
 {
 	struct fp_exception_rates rates;
@@ -504,6 +527,9 @@ static void handle(uint8_t op, struct request *r)
 	case 'Y':
 		make_tunnel(r);
 		break;
+	case 'V':
+		set_fpn0(r);
+		break;
 	case 'M':
 		spare = take32(r);
 		break;
@@ -600,6 +626,7 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 	quiesce_online(worker.row);
 	fp_edges = (struct fp_edges){.port_tx = port_tx,
 				     .to_linux = to_linux,
+				     .to_special = to_special,
 				     .capture_copy = capture_copy,
 				     .capture_put = capture_put};
 }

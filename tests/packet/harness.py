@@ -47,7 +47,7 @@ TUNNEL_PORT = 63
 FAST = 100_000_000  # packets a second: faster than tests are
 CLASSES = ("control", "local", "forwarded")
 PEER_CMGRD, PEER_RTE, PEER_VIEWER = 0, 1, 2
-KINDS = {b"S": "sent", b"L": "linux", b"I": "received copy", b"O": "sent copy"}
+KINDS = {b"S": "sent", b"L": "linux", b"F": "special", b"I": "received copy", b"O": "sent copy"}
 FORWARDING = (
     lib.FPC_IFACE_UP | lib.FPC_IFACE_RUNNING | lib.FPC_IFACE_FORWARD4 | lib.FPC_IFACE_FORWARD6
 )
@@ -86,7 +86,7 @@ class Refused(Exception):  # noqa: N818
 class Out:
     """One thing that came out for a burst."""
 
-    kind: str  # "sent", "linux"; "received copy", "sent copy": shown to a capture
+    kind: str  # "sent", "linux", "special" (on fpn0 of VRF `port`); "received copy", "sent copy": shown to a capture
     port: int
     frame: bytes
 
@@ -250,6 +250,8 @@ class Port(Link):
         if not out:
             return Verdict("dropped", self.name, reason, frame)
         assert len(out) == 1, f"one packet in, {len(out)} out"
+        if out[0].kind == "special":
+            return Verdict("special", f"fpn0 of VRF {out[0].port}", reason, out[0].frame)
         return Verdict(out[0].kind, self.router.port_name(out[0].port), reason, out[0].frame)
 
     def sent(self, frame: bytes) -> Verdict:
@@ -307,6 +309,7 @@ class Router:
         self.captures()
         self.trace(0)
         self.buffers()
+        self.fpn0(on=False)
         assert self.buffers_in_use() == 0, "packet buffers leak"
 
     # --- tables ---
@@ -589,6 +592,10 @@ class Router:
     def poll(self) -> list[Out]:
         """One loop of the worker without packets; what came out."""
         return verdicts(self.process.ask(b"W"))
+
+    def fpn0(self, vrf: int = 0, *, on: bool = True) -> None:
+        """From now on fpn0 is there in a VRF, or isn't."""
+        self.process.ask(b"V", struct.pack("=IB", vrf, on))
 
     def buffers(self, n: int = UNLIMITED) -> None:
         """From now on the fast path gets n packet buffers and no more, those of packets that come in not counted."""

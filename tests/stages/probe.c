@@ -7,7 +7,8 @@
  *   hooks              counts what each hook sees, and passes it on
  *
  * Actions: pass, drop, linux (hand to Linux), take (free without a word), hold (keep until the next poll), own (resume at once as
- * own packets), steer (next hop: the UDP source port), hide (next hop: 0), send (fp_ip_output), decap (off with 20 bytes, and
+ * own packets), open (off with 20 bytes in front and what's behind the packet within, as a decrypter would; special from there on,
+ * with IPsec done but for protocol 254, of mark TOS << 24 | ID of the outer header; and again on the same interface), steer (next hop: the UDP source port), hide (next hop: 0), send (fp_ip_output), decap (off with 20 bytes, and
  * again on the same interface). */
 #include <sluice/plugin.h>
 
@@ -21,7 +22,7 @@
 
 #define USES_MAX 8
 
-enum action { PASS, DROP, LINUX, TAKE, HOLD, OWN, STEER, HIDE, SEND, DECAP };
+enum action { PASS, DROP, LINUX, TAKE, HOLD, OWN, STEER, HIDE, SEND, DECAP, OPEN };
 
 static struct use {
 	char kind[8], name[32];
@@ -57,6 +58,30 @@ static void decapsulate(struct fp_worker *w, struct fp_burst *b)
 	b->n = kept;
 	if (n)
 		fp_plugin_receive(w, b->iface, RTE_BE16(0x0800), pkts, n);
+}
+
+/* What stands behind the packet, as an ICV does, goes; the rest is as decapsulated. */
+static void open_one(struct fp_worker *w, const struct fp_burst *b, struct rte_mbuf *m)
+{
+	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct fp_special s = {.iface = b->iface,
+			       .mark = (uint32_t)outer[1] << 24 | (uint32_t)outer[4] << 8 |
+				       outer[5],
+			       .flags = outer[9] == 254 ? 0 : FP_SPECIAL_IPSEC};
+	const uint8_t *ip = outer + 20;
+	uint32_t len;
+
+	if (!fp_plugin_decapsulate(m, 20)) {
+		fp_plugin_drop(w, m, drop_counter);
+		return;
+	}
+	len = ip[0] >> 4 == 4 ? (uint32_t)(ip[2] << 8 | ip[3])
+			      : 40 + (uint32_t)(ip[4] << 8 | ip[5]);
+	if (len < m->pkt_len)
+		rte_pktmbuf_trim(m, (uint16_t)(m->pkt_len - len));
+	fp_make_special(m, &s);
+	fp_plugin_receive(w, b->iface, ip[0] >> 4 == 4 ? RTE_BE16(0x0800) : RTE_BE16(0x86dd), &m,
+			  1);
 }
 
 static void each(struct fp_worker *w, struct use *use, struct fp_burst *b)
@@ -109,6 +134,11 @@ static void act(struct fp_worker *w, struct use *use, struct fp_burst *b)
 		break;
 	case DECAP:
 		decapsulate(w, b);
+		break;
+	case OPEN:
+		for (uint16_t i = 0; i < b->n; i++)
+			open_one(w, b, b->pkts[i].m);
+		b->n = 0;
 		break;
 	default:
 		each(w, use, b);
@@ -209,8 +239,8 @@ static void hook(void)
 
 static const char *configure(const char *arguments)
 {
-	static const char *const names[] = {"pass", "drop",  "linux", "take", "hold",
-					    "own",  "steer", "hide",  "send", "decap"};
+	static const char *const names[] = {"pass",  "drop", "linux", "take",  "hold", "own",
+					    "steer", "hide", "send",  "decap", "open"};
 	char copy[512], *save = NULL;
 
 	snprintf(copy, sizeof(copy), "%s", arguments);
@@ -247,6 +277,8 @@ static const char *start(void)
 
 		snprintf(name, sizeof(name), "%.7s_%.31s", use->kind, use->name);
 		use->counter = fp_plugin_counter(FP_COUNT_OTHER, name, "packets");
+		if (use->action == OPEN)
+			fp_want_special(true);
 		if (use->counter < 0)
 			return "a counter is there twice";
 		if (!strcmp(use->kind, "at")) {

@@ -11,6 +11,7 @@
 
 #include "fastpath/fp.h"
 #include "features/iface/iface_output.h"
+#include "features/iface/iface_special.h"
 #include "features/port/port.h"
 
 const struct iface_row *iface_rows;
@@ -408,6 +409,7 @@ static int init(struct err *err)
 	fp_hooks.ether_output = ether_output_;
 	fp_hooks.tx_full = tx_full;
 	fp_hooks.resumed = resumed;
+	fp_hooks.special_frame = iface_special_frame;
 	fp_register_leg(FP_LEG_RX, rx_leg);
 	fp_register_leg(FP_LEG_TX, tx_leg);
 	return fp_register_output(IFACE_PORT, output);

@@ -119,7 +119,7 @@ class Sync(Feature):
                 number = (policy.family, policy.direction, policy.index)
                 if gone:
                     self.policies.pop(number, None)
-                else:
+                elif not policy.of_fptun:
                     self.policies.put(number, policy)
             case PolicyDefault() as default:
                 self.policy_default = default

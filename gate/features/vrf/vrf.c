@@ -5,7 +5,7 @@
 #include "fpc/fpc.h"
 
 static const struct feature_table config_tables[] = {
-	{{"vrf", 2, sizeof(struct vrf_row), FPC_VRF_MAX}},
+	{{"vrf", 3, sizeof(struct vrf_row), FPC_VRF_MAX}},
 };
 
 const struct feature vrf_feature = {

@@ -10,7 +10,8 @@
 /* Row of the config table "vrf"; row index: VRF number (row 0 is VRF 0 here). */
 struct vrf_row {
 	uint32_t flags; /* enum fpc_vrf_flags; all set where there's no such VRF */
-	uint32_t pad;
+	/* How many features want fpn0 there, for special exceptions (fastpath/special.h) */
+	_Atomic uint32_t special;
 	/* Which IPv4 addresses may be local ones: bit vrf_local4_bit(address). Linux drops packets whose source is an address of
 	 * its own; a look at one hot word spares the others the lookup of their source. All ones where a local route is
 	 * shorter than /32 (127.0.0.0/8 apart). Written with the routes. */
@@ -62,6 +63,9 @@ struct vrf_row *vrf_row(uint32_t vrf);
 
 /* fpmd: a stage (enum fp_stage) has work, or none any more, for all packets of VRF @vrf. */
 void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on);
+/* fpmd: a feature may have special exceptions (fastpath/special.h) for VRF @vrf, or no longer: as many times on as off. A VRF that
+ * goes takes this along. */
+void vrf_want_special(uint32_t vrf, bool on);
 /* fpmd: the VRF that is the namespace @netns (0: number 0), or VRF_NONE. */
 #define VRF_NONE UINT32_MAX
 uint32_t vrf_of_netns(uint64_t netns);

@@ -30,6 +30,14 @@ void vrf_enable_stage(uint32_t vrf, unsigned stage, bool on)
 	atomic_store_explicit((_Atomic uint64_t *)&rows[vrf].stages, stages, memory_order_release);
 }
 
+void vrf_want_special(uint32_t vrf, bool on)
+{
+	if (on)
+		atomic_fetch_add(&rows[vrf].special, 1);
+	else if (atomic_load(&rows[vrf].special))
+		atomic_fetch_sub(&rows[vrf].special, 1);
+}
+
 uint32_t vrf_of_netns(uint64_t netns)
 {
 	if (!netns)
@@ -81,6 +89,7 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 
 	known[vrf->vrf] = false;
 	rows[vrf->vrf].stages = 0;
+	atomic_store(&rows[vrf->vrf].special, 0);
 	atomic_store_explicit((_Atomic uint32_t *)&rows[vrf->vrf].flags, FPC_VRF_FLAGS,
 			      memory_order_release);
 	memset(rows[vrf->vrf].name, 0, sizeof(rows[vrf->vrf].name));
