@@ -80,10 +80,20 @@ async def run(
         await process.wait()
         raise ConfigError(f"{argv[0]} took longer than {within:.0f} s", path=path) from None
     if process.returncode:
-        lines = [line for line in (err or out).decode(errors="replace").splitlines() if line]
-        said = lines[-1] if lines else f"status {process.returncode}"
+        said = complaint((err or out).decode(errors="replace"))
+        said = said or f"status {process.returncode}"
         raise ConfigError(f"{Path(argv[0]).name}: {said}", path=path)
     return out.decode(errors="replace")
+
+
+def complaint(text: str) -> str:
+    """What a program says is wrong: our own say `PROG: error: ...` and `PROG: hint: ...`, others in their last line."""
+    said = [line for line in text.splitlines() if line]
+    wrong = [line.partition(": error: ")[2] for line in said if ": error: " in line]
+    hints = [line.partition(": hint: ")[2] for line in said if ": hint: " in line]
+    if wrong:
+        return wrong[0] + (f" ({hints[0]})" if hints else "")
+    return said[-1] if said else ""
 
 
 def read(path: Path) -> str | None:

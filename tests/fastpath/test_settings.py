@@ -1,6 +1,7 @@
 """fast-path.env, rewritten without harm; and the model, which has every setting of it."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sluice.features.fastpath import mgmt
 from sluice.features.fastpath.mgmt import active, rewritten, settings_of
 
+from tests.lib import product
 from tests.mgmt.machine import Machine, system
 
 TOP = Path(__file__).resolve().parents[2]
@@ -109,3 +111,19 @@ def test_without_systemd_it_says_that_a_restart_is_needed(machine: Machine) -> N
     machine.commit(system(f"<fast-path {FP}><mtu{DELETE}/></fast-path>"))
     assert file.read_text() == "# of this machine\nFP_MTU=2000\n"
     assert not (machine.work / "state/fast-path.json").exists()
+
+
+@pytest.mark.functional
+def test_fp_rte_itself_refuses_what_cannot_be(machine: Machine) -> None:
+    machine.stop()
+    programs = Path(product.program("fp-rte")[0]).parent
+    machine.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
+    machine.start()
+    virtual = "<huge-pages>false</huge-pages><port><name>p1</name><device>net_null0</device></port>"
+    error = machine.refused(system(f"<fast-path {FP}>{virtual}<cores>1023</cores></fast-path>"))
+    assert "FP_CORES: CPU 1023 isn't there" in error["message"]
+    assert error["path"].endswith("fast-path")
+    file = machine.work / "etc/sluice/fast-path.env"
+    assert not file.exists() or "1023" not in file.read_text()
+    machine.commit(system(f"<fast-path {FP}>{virtual}<cores>0</cores></fast-path>"))
+    assert "FP_PORTS=p1=net_null0\n" in file.read_text()

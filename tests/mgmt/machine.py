@@ -49,6 +49,7 @@ class Machine:
         self.main, self.far = f"mm{number}", f"mf{number}"
         self.socket = work / "run/netconf.sock"
         self.vrfs: set[str] = set()
+        self.environment: dict[str, str] = {}  # more for yamsd
         for name in (self.main, self.far):
             netns.create(name)
             netns.ip_batch(name, ["link set lo up"])
@@ -93,7 +94,8 @@ class Machine:
                 stderr=log,
                 umask=0o077,  # the unit's
                 env=os.environ
-                | {"PYTHONPATH": ":".join(p for p in sys.path if p), "SLUICE_LIB": str(LIB)},
+                | {"PYTHONPATH": ":".join(p for p in sys.path if p), "SLUICE_LIB": str(LIB)}
+                | self.environment,
             )
         Client.wait(self.socket, self.process)
         self.client = Client(self.socket)
