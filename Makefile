@@ -14,7 +14,7 @@ SEED ?= 1
 export TREX SLUICE_MIRROR SLUICE_SECURITY_MIRROR
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test lab-test image build release asan lint format where new-feature bench bench-sync bench-mgmt fuzz fuzz-mgmt shell clean
+.PHONY: help run stop test lab-test image build release asan lint format where new-feature bench bench-sync bench-mgmt fuzz fuzz-mgmt docs shell clean
 
 help: ## this list
 	@echo "Sluice. The first two do all the set-up on a fresh machine:"
@@ -75,6 +75,9 @@ fuzz: ## run each fuzz target for SECONDS=60
 
 fuzz-mgmt: build ## 5,000 random edits beside sysrepo's answers; SEED=1
 	@$(ENTER) env PYTHONPATH=build/dev/python:. tests/mgmt/sysrepo 5000 "$(SEED)"
+
+docs: build ## write docs/: commands, models and the manual page of sluice, from the program
+	@$(ENTER) env PYTHONPATH=build/dev/python:. python3 -m sluice.shell.reference docs
 
 shell: ## a shell inside the tools tree
 	@$(ENTER) bash

@@ -501,7 +501,7 @@ def _checkpoint(world: World, line: Line) -> str:
     assert above is not None
     place = Place().down(above).down(holder)
     return line.value(
-        "a checkpoint's name: letters, digits, '_', '-', '.'",
+        lambda: "a checkpoint's name: letters, digits, '_', '-', '.'",
         wrong,
         lambda: [Option(name, "a checkpoint") for name in world.values(place)],
     ).text

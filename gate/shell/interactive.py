@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command line that people type at: prompt_toolkit with completion, checks while typing, ? and history."""
 
-import asyncio
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app_or_none, run_in_terminal
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText
@@ -160,12 +158,7 @@ class Terminal:
 
     def notice(self, text: str) -> None:
         """Called by the connection's thread."""
-        line = f"[{text}]"
-        app = get_app_or_none()
-        if threading.current_thread() is threading.main_thread() or app is None:
-            self.say(line)
-            return
-        self.say(line)
+        self.say(f"[{text}]")
 
     def connect(self) -> None:
         """Say what's wrong if nobody answers; much works without."""
@@ -223,6 +216,4 @@ class Terminal:
 
 def run(world: World, *, as_json: bool = False) -> int:
     """The program without -c and -f at a terminal."""
-    # One loop for all prompts, so that what comes in between finds it.
-    asyncio.set_event_loop(asyncio.new_event_loop())
     return Terminal(world, as_json=as_json).run()

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from _libyang import ffi, lib
@@ -80,12 +81,17 @@ def _next(parent: Any, module: Any) -> Iterator[SNode]:
         found = lib.lys_getnext(found, parent, module, 0)
 
 
+@cache
 def keys_of(snode: SNode) -> list[SNode]:
     return [child for child in _next(snode, ffi.NULL) if yang.is_key(child)]
 
 
+@cache
 def options(schema: Schema, parent: SNode | None, *, config: bool = False) -> list[Option]:
-    """What can be named below a node, keys aside. Where two modules use a name, it has the module's before it."""
+    """What can be named below a node, keys aside. Where two modules use a name, it has the module's before it.
+
+    Remembered, as what else is asked for each line of a long file: schemas are never freed.
+    """
     found = [
         child
         for child in children(schema, parent)
@@ -102,6 +108,7 @@ def options(schema: Schema, parent: SNode | None, *, config: bool = False) -> li
     ]
 
 
+@cache
 def only_keys(schema: Schema, snode: SNode) -> bool:
     """Whether there's nothing to configure but that it's there."""
     return all(yang.is_key(child) or not yang.is_config(child) for child in children(schema, snode))
@@ -194,7 +201,10 @@ def _ranges(pointer: Any, bits: int, *, signed: bool) -> str:
         low, high = parts[index].min, parts[index].max
         if not signed:
             low, high = low & mask, high & mask
-        texts.append(str(low) if low == high else f"{low} to {high}")
+        if high == mask:
+            texts.append(f"at least {low}")
+        else:
+            texts.append(str(low) if low == high else f"{low} to {high}")
     del bits
     return " or ".join(texts)
 

@@ -136,7 +136,7 @@ def _tool(world: World, line: Line, tool: Tool) -> Action:
     target = ""
     if tool.target:
         target = line.value(
-            tool.target,
+            lambda: tool.target,
             lambda text: f"{text!r} can't be {tool.target}" if text.startswith("-") else None,
             lambda: _interfaces() if tool.interfaces else [],
         ).text
@@ -153,7 +153,7 @@ def _tool(world: World, line: Line, tool: Tool) -> Action:
             continue
         word = left.pop(named.word)
         token = line.value(
-            word.expects,
+            lambda word=word: word.expects,  # type: ignore[misc]
             lambda text, word=word: None if word.check(text) else f"{text!r} can't be",  # type: ignore[misc]
             list,
         )

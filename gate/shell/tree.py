@@ -79,7 +79,7 @@ def what(place: Place) -> str:
 def value(world: World, line: Line, place: Place, snode: SNode) -> Token:
     """A value of a leaf below a place; for a key, `place` is the list without it."""
     return line.value(
-        f"{model.name_of(snode)}: {model.expects(world.schema, snode)}",
+        lambda: f"{model.name_of(snode)}: {model.expects(world.schema, snode)}",
         lambda text: model.problem(world.schema, snode, text),
         lambda: world.offered(place, snode),
     )

@@ -191,19 +191,19 @@ class Line:
 
     def value(
         self,
-        expects: str,
+        expects: Callable[[], str],
         problem: Callable[[str], str | None],
         options: Callable[[], Sequence[Option]],
     ) -> Token:
         """A value that `problem` finds nothing wrong with."""
         if (cursor := self.cursor()) is not None:
-            raise Wanted(cursor, options(), expects)
+            raise Wanted(cursor, options(), expects())
         token = self.peek()
         if token is None:
-            raise self.refuse("a value is missing", hint=expects)
+            raise self.refuse("a value is missing", hint=expects())
         wrong = problem(token.text)
         if wrong is not None:
-            raise self.refuse(wrong, token, hint=expects)
+            raise self.refuse(wrong, token, hint=expects())
         self.at += 1
         return token
 

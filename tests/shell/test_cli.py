@@ -39,7 +39,7 @@ class Cli:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
             env=self.env,
         )
@@ -244,12 +244,12 @@ def test_commands_of_linux(cli: Cli) -> None:
     assert "1 received" in cli.ok("-c", f"cmd ping 127.0.0.1 count 1 vrf {blue}")
 
 
-def test_ten_thousand_lines_are_one_edit(cli: Cli, tmp_path: Path) -> None:
+def test_two_thousand_lines_are_one_edit(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "many"
     routes = [
-        f"/ vrf main routing static ipv4-route 10.{n // 256}.{n % 256}.0/24" for n in range(10000)
+        f"/ vrf main routing static ipv4-route 10.{n // 256}.{n % 256}.0/24" for n in range(2000)
     ]
     lines = [f"{route} next-hop blackhole" for route in routes]
     file.write_text("\n".join(["edit running", *lines, "commit"]))
     assert cli.ok("-f", str(file)) == "committed\n"
-    assert len(cli.router.routes()) == 10000
+    assert len(cli.router.routes()) == 2000
