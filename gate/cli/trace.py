@@ -10,6 +10,8 @@ Keys of `-j`, one JSON line a packet: worker, packet (the worker's number for it
 since the first step) and, by step:
   received, from-linux, sent   port, length (bytes with the Ethernet header), data (hex, its first)
   interface                    interface
+  group                        members: those that a route leads to, objects with via, interface and
+                               share (of 256 parts of all flows); the route that follows was chosen
   route                        type, via, interface; type none: no route
   neighbour                    address, mac, interface; null where unknown
   stage                        stage, text
@@ -30,6 +32,7 @@ from sluice.cli.error import CliError
 from sluice.cli.pcap_filter import compiled
 from sluice.cli.text import address_text, mac_text, text
 from sluice.cli.view import Struct, View
+from sluice.features.route.cli import group_parts
 
 POLL_SECONDS = 0.02
 FINAL = (lib.TRACE_SENT, lib.TRACE_TO_LINUX, lib.TRACE_DROPPED)
@@ -52,6 +55,7 @@ class Names:
         self.states = stats.rows("port_state", "struct port_state_row")
         self.ifaces = config.rows("iface", "struct iface_row")
         self.nexthops = config.rows("nexthop", "struct nexthop_row")
+        self.groups = config.rows("nexthop_group", "struct nexthop_group_row")
         self.neighs = config.rows("neigh", "struct neigh_row")
         self.stages = stats.rows("stage", "struct stage_row")
 
@@ -69,6 +73,15 @@ class Names:
         kind = NEXTHOP_TYPES[found.type] if found.type < len(NEXTHOP_TYPES) else str(found.type)
         via = address_text(found.family, found.gateway) if found.family else None
         return {"type": kind, "via": via, "interface": self.iface(found.iface)}
+
+    def group(self, row: int) -> Row:
+        """Several next hops, of which one is chosen."""
+        number = self.nexthops[row].group if row < len(self.nexthops) else 0
+        members: list[Value] = []
+        for member, share in group_parts(self.groups[number]) if number else ():
+            hop = self.nexthop(member)
+            members.append({"via": hop["via"], "interface": hop["interface"], "share": share})
+        return {"members": members}
 
     def neigh(self, row: int) -> Row:
         """The neighbour that the packet goes to."""
@@ -94,6 +107,8 @@ class Names:
             return {"step": "interface", "interface": self.iface(record.row)}
         if record.step == lib.TRACE_NEXTHOP:
             return {"step": "route", **self.nexthop(record.row)}
+        if record.step == lib.TRACE_GROUP:
+            return {"step": "group", **self.group(record.row)}
         if record.step == lib.TRACE_NEIGH:
             return {"step": "neighbour", **self.neigh(record.row)}
         if record.step == lib.TRACE_STAGE:
@@ -325,6 +340,11 @@ def shown(row: Row) -> str:
             said += f" {step['type']}{via}" + (
                 f" on {step['interface']}" if step["interface"] else ""
             )
+        elif what == "group":
+            said += f" of {len(step['members'])}:"
+            for hop in step["members"]:
+                via = f" via {hop['via']}" if hop["via"] else ""
+                said += f"\n{'':15}{hop['share']}/256{via} on {hop['interface']}"
         elif what == "neighbour":
             said += f" {step['address'] or 'unknown'}"
             if step["address"]:

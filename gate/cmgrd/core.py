@@ -38,6 +38,7 @@ DUMPED = (
     Family.POLICY,
     Family.SA,
     Family.NEIGH,
+    Family.NEXTHOP,
     Family.ROUTE4,
     Family.ROUTE6,
     Family.MROUTE,

@@ -162,6 +162,13 @@ class Multipath:
 
 
 @dataclass(frozen=True, slots=True)
+class MultipathSeed:
+    """net.ipv4.fib_multipath_hash_seed, of both families; 0: the hash's key is random."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class PathMtu:
     """net.ipv4.ip_forward_use_pmtu: whether forwarded packets go by what Linux has learned of a path."""
 
@@ -393,9 +400,12 @@ class Several:
 
 @dataclass(frozen=True, slots=True)
 class NextHopObject:
-    """RTM_NEWNEXTHOP: only its number; routes that use it carry its content."""
+    """RTM_NEWNEXTHOP: only its number and a group's kind; routes that use it carry its content."""
 
     number: int
+    # No group; or one that chooses by the flow's hash alone (a resilient one doesn't), with weights that a route's
+    # message can carry, which are 256 at the most.
+    hashed: bool = True
 
 
 Object = (
@@ -405,6 +415,7 @@ Object = (
     | Qdisc
     | Rule
     | Multipath
+    | MultipathSeed
     | PathMtu
     | Namespace
     | Chain

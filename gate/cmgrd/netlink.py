@@ -79,6 +79,7 @@ REQUESTS: dict[Family, tuple[Request, ...]] = {
         (NETLINK_ROUTE, 82, struct.pack("=Bxxx", family)) for family in (AF_INET, AF_INET6)
     ),
     Family.QDISC: ((NETLINK_ROUTE, 38, bytes(20)),),
+    Family.NEXTHOP: ((NETLINK_ROUTE, 106, bytes(8)),),
     Family.RULE: tuple(
         (NETLINK_ROUTE, 34, struct.pack("=B11x", family)) for family in (AF_INET, AF_INET6)
     ),
@@ -198,10 +199,10 @@ def answers(data: bytes, what: str) -> Iterator[tuple[int, int, int, int, bool]]
             yield kind, flags, at, end, False
 
 
-def setting(path: str) -> int:
-    """A number in /proc/sys/net; 0 where the kernel hasn't got it."""
+def setting(path: str, most: int = 255) -> int:
+    """A number in /proc/sys/net, cut; 0 where the kernel hasn't got it."""
     try:
-        return min(int((Path("/proc/sys/net") / path).read_text()), 255)
+        return min(int((Path("/proc/sys/net") / path).read_text()), most)
     except (OSError, ValueError):
         return 0
 
@@ -279,7 +280,9 @@ async def dump(
             )
             path_mtu = bytes((setting("ipv4/ip_forward_use_pmtu"),))
             cookie = wire.NAMESPACE.pack(namespace())
+            seed = wire.SEED.pack(setting("ipv4/fib_multipath_hash_seed", most=0xFFFFFFFF))
         feed(wire.SETTINGS, 1, 0, data, 0, len(data))
         feed(wire.SETTINGS, 2, 0, path_mtu, 0, 1)
         feed(wire.SETTINGS, 3, 0, cookie, 0, len(cookie))
+        feed(wire.SETTINGS, 4, 0, seed, 0, len(seed))
     return complete

@@ -10,6 +10,7 @@ against each other.
 
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ from sluice.cmgrd.kernel import (
     Message,
     MulticastRoute,
     Multipath,
+    MultipathSeed,
     Namespace,
     Netconf,
     NextHopObject,
@@ -319,13 +321,24 @@ def rule(data: bytes, at: int, end: int) -> Object:
 
 # Neighbours and routes are decoded in C: gate/features/{neigh,route}/native.c.
 
-NHA_ID = 1
+NHA_ID, NHA_GROUP, NHA_GROUP_TYPE = 1, 2, 3
+NEXTHOP_GRP = struct.Struct("=IBBxx")
+NEXTHOP_GRP_TYPE_MPATH = 0
 
 
 def nexthop_object(data: bytes, at: int, end: int) -> Object:
     if end - at < 8:
         raise MalformedError("no head")
-    return NextHopObject(number(attributes(data, at + 8, end).get(NHA_ID)))
+    a = attributes(data, at + 8, end)
+    kind = a.get(NHA_GROUP_TYPE, b"\0\0")
+    if len(kind) != 2:
+        raise MalformedError(f"a group's type of {len(kind)} bytes")
+    members = a.get(NHA_GROUP, b"")
+    if len(members) % NEXTHOP_GRP.size:
+        raise MalformedError(f"a group's members in {len(members)} bytes")
+    plain = not any(high for _, _, high in NEXTHOP_GRP.iter_unpack(members))
+    hashed = int.from_bytes(kind, sys.byteorder) == NEXTHOP_GRP_TYPE_MPATH and plain
+    return NextHopObject(number(a.get(NHA_ID)), hashed)
 
 
 # --- netfilter
@@ -497,6 +510,15 @@ def multipath_settings(data: bytes, at: int, end: int) -> Object:
     return Multipath(policy4, policy6, bool(use_neigh))
 
 
+SEED = struct.Struct("=I")
+
+
+def multipath_seed(data: bytes, at: int, end: int) -> Object:
+    if end - at != SEED.size:
+        raise MalformedError(f"{end - at} bytes, it takes {SEED.size}")
+    return MultipathSeed(*SEED.unpack_from(data, at))
+
+
 def forward_settings(data: bytes, at: int, end: int) -> Object:
     if end - at != 1:
         raise MalformedError(f"{end - at} bytes, it takes 1")
@@ -545,6 +567,7 @@ TYPES: dict[tuple[int, int], Type] = {
     (SETTINGS, 1): ("fib_multipath settings", Family.RULE, NEW, multipath_settings),
     (SETTINGS, 2): ("ip_forward_use_pmtu", Family.RULE, NEW, forward_settings),
     (SETTINGS, 3): ("network namespace", Family.RULE, NEW, namespace),
+    (SETTINGS, 4): ("fib_multipath_hash_seed", Family.RULE, NEW, multipath_seed),
     (NETLINK_ROUTE, 36): ("RTM_NEWQDISC", Family.QDISC, NEW, qdisc),
     (NETLINK_ROUTE, 37): ("RTM_DELQDISC", Family.QDISC, DELETED, qdisc),
     (NETLINK_ROUTE, 80): ("RTM_NEWNETCONF", Family.NETCONF, NEW, netconf),

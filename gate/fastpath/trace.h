@@ -30,6 +30,7 @@ enum trace_step {
 	TRACE_TO_LINUX,	    /* handed over on the TAP of `port`, for `reason` */
 	TRACE_DROPPED,	    /* for `reason` */
 	TRACE_STAGE,	    /* a stage of its way: `row` is its number, of table "stage" */
+	TRACE_GROUP, /* the lookup found several next hops: row of "nexthop" that names the group; which was taken follows */
 };
 
 /* Row of the stats table "trace"; row index: worker * TRACE_ROWS + serial % TRACE_ROWS. */

@@ -175,9 +175,10 @@ def test_route_get_names_the_neighbour_that_a_packet_would_go_to(instance: Insta
 def test_a_multipath_route_shows_each_next_hop_and_its_share(instance: Instance) -> None:
     instance.nexthop(1, "gateway", iface=1, via="192.0.2.2")
     instance.nexthop(2, "connected", iface=2)
-    slots = instance.rows(instance.config, "nexthop_group", "nexthop_group_row")[1].slot
-    for i in range(lib.NEXTHOP_SLOTS):
-        slots[i] = 1 if i < 64 else 2
+    made = instance.rows(instance.config, "nexthop_group", "nexthop_group_row")[1]
+    made.n = 2
+    for member, last in enumerate(((1 << 29) - 1, (1 << 31) - 1)):
+        made.member[member].nexthop, made.member[member].last = member + 1, last
     group = instance.nexthop(3, "group")
     instance.rows(instance.config, "nexthop", "nexthop_row")[group].group = 1
     instance.route(4, 0xCB007100, 24, group)

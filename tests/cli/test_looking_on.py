@@ -208,6 +208,38 @@ def put(instance: Instance, worker: int, serial: int, step: int, **fields: objec
     row.step, row.serial = step, serial
 
 
+def test_a_group_of_next_hops_is_shown_with_its_members(instance: Instance) -> None:
+    instance.nexthop(1, "gateway", iface=1, via="192.0.2.2")
+    instance.nexthop(2, "gateway", iface=2, via="198.51.100.2")
+    row = instance.nexthop(3, "group")
+    instance.rows(instance.config, "nexthop", "nexthop_row")[row].group = 1
+    group = instance.rows(instance.config, "nexthop_group", "nexthop_group_row")[1]
+    group.n = 2
+    for member, last in enumerate(((1 << 29) - 1, (1 << 31) - 1)):
+        group.member[member].nexthop, group.member[member].last = member + 1, last
+    seen = View("test")
+    ring = Ring(seen.stats.rows("trace", "struct trace_row"), 0)
+    put(instance, 0, 1, lib.TRACE_RECEIVED, port=0, data=PACKET)
+    put(instance, 0, 2, lib.TRACE_GROUP, row=row)
+    put(instance, 0, 3, lib.TRACE_NEXTHOP, row=2)
+    put(instance, 0, 4, lib.TRACE_SENT, port=1, data=PACKET)
+    collector = Collector(Names(seen), 5, 1_000_000)
+    for record, _ in ring.read():
+        assert record is not None
+        assert list(collector.add(0, record)) == []
+    assert list(collector.ended()) == []
+    (packet,) = (packet.row() for packet in collector.ended())
+    steps = packet["steps"]
+    assert isinstance(steps, list)
+    assert steps[1]["members"] == [
+        {"via": "192.0.2.2", "interface": "p1", "share": 64},
+        {"via": "198.51.100.2", "interface": "p2", "share": 192},
+    ]
+    text = shown(packet)
+    assert "group of 2:" in text
+    assert "192/256 via 198.51.100.2 on p2" in text
+
+
 def test_records_become_packets_with_names_and_times(instance: Instance) -> None:
     instance.neighbour(4, 2, "198.51.100.2", "02:00:00:00:02:02", bucket=9)
     instance.nexthop(2, "gateway", iface=2, via="198.51.100.2", neigh=4)

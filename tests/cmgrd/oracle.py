@@ -4,6 +4,8 @@ messages and dumps; `route_payload` and `neigh_payload` write one.
 """
 
 import struct
+import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -170,7 +172,7 @@ def strange(kinds: set[int]) -> str:
     return ", ".join(RTA_NAMES.get(kind, f"attribute {kind}") for kind in sorted(kinds))
 
 
-def route(data: bytes, at: int, end: int) -> Route:
+def route(data: bytes, at: int, end: int, strange_groups: Collection[int] = ()) -> Route:
     family, plen, src_len, tos, table, protocol, scope, kind, flags = head(RTMSG, data, at, end)
     if family not in ADDRESS_SIZE or flags & RTM_F_CLONED:
         raise IgnoredError  # multicast routing, MPLS; a cached exception
@@ -195,6 +197,8 @@ def route(data: bytes, at: int, end: int) -> Route:
             unknown.append("locked MTU")
         if max(metrics, default=0) > RTAX_MAX_KNOWN:
             unknown.append("metrics")
+    if int.from_bytes(a.get(RTA_NH_ID, b""), sys.byteorder) in strange_groups:
+        unknown.append("a next hop group that Linux must choose in")
     if RTA_MULTIPATH in a:
         hops = multipath(a[RTA_MULTIPATH], family, unknown)
     elif RTA_OIF in a or RTA_GATEWAY in a or RTA_VIA in a:
@@ -250,6 +254,7 @@ class Routes:
         self.redumps: set[str] = set()
         self.lists: dict[bytes, list[Known]] = {}  # keys with several routes
         self.rests: dict[bytes, bytes] = {}  # of keys with one, where it isn't b""
+        self.strange: set[int] = set()  # next hop groups that Linux must choose in
         # While a family is dumped: the keys it hasn't shown yet.
         self.stale: set[bytes] = set()
         # ... and those that have several routes: set when all are there, so that none is chosen too early.
@@ -274,7 +279,7 @@ class Routes:
     ) -> None:
         """Raises MalformedError."""
         try:
-            shown = route(payload, 0, len(payload))
+            shown = route(payload, 0, len(payload), self.strange)
         except IgnoredError:
             return
         if shown.type == RTN_MULTICAST and shown.family == AF_INET6 and not dumped:
@@ -338,7 +343,7 @@ class Routes:
             if meaning(new.body) == meaning(known[0].body) and set(hops(new.body)) >= set(
                 hops(known[0].body)
             ):
-                return [new]
+                return [joined(known[0], new)]
         if alone(new) and not flags & NLM_F_REPLACE:
             place = find(known, new)
             return known if place is not None else [*known, new]
@@ -399,9 +404,6 @@ class Routes:
             or any(h.weight > WEIGHT_MAX for h in nexthops)
         ):
             flags, nexthops = UNSUPPORTED, ()
-        if route.family == AF_INET6 and len(nexthops) > 1:
-            # A message begins with the next hop that it's about, a dump with the oldest.
-            nexthops = tuple(sorted(nexthops, key=lambda h: (h.ifindex, h.gateway, h.weight)))
         body = HEAD.pack(
             self.vrf,
             route.table,
@@ -486,6 +488,21 @@ def without(body: bytes, gone: set[bytes]) -> bytes:
         + body[COUNT_AT + 2 : HEAD.size]
         + b"".join(left)
     )
+
+
+def joined(old: Known, new: Known) -> Known:
+    """With the next hops in the kernel's order: those of the old one, then what came. The message begins with the one
+    that it's about.
+    """
+    before, now = hops(old.body), hops(new.body)
+    order = before + [hop for hop in now if hop not in before]
+    if len(order) != len(now):
+        return new
+    whole = {
+        hop: new.body[HEAD.size + at * HOP.size :][: HOP.size]
+        for at, hop in reversed([*enumerate(now)])
+    }
+    return Known(new.body[: HEAD.size] + b"".join(whole[hop] for hop in order), new.rest)
 
 
 def chosen(key: bytes, routes: list[Known]) -> bytes:

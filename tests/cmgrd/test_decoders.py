@@ -1,5 +1,6 @@
 """The decoders in C against their oracle in Python: the same objects, the same refusals, the same wishes for a dump."""
 
+import itertools
 import logging
 import random
 import struct
@@ -8,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from _sluice import lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sluice.cmgrd import wire
@@ -28,7 +30,7 @@ from sluice.cmgrd.kernel import (
     Message,
     Vrf,
 )
-from sluice.fpc import FEATURES
+from sluice.fpc import FEATURES, decode
 
 from tests.cmgrd.oracle import (
     Neigh,
@@ -238,6 +240,30 @@ def test_any_history_of_messages_and_dumps_ends_alike(seed: int) -> None:
         both.give(kind, flags, route_payload(value), late=chance.random() < 0.2)
         if not both.dumping:
             both.check()
+
+
+def test_routes_of_a_strange_next_hop_group_are_linux_s() -> None:
+    both, chance = Both(), random.Random(1)
+    decoder = both.core.by_number[ROUTE]
+    for strange in (False, True, True, False):
+        changed = lib.routes_strange_group(decoder.routes, 0, 7, strange)  # type: ignore[attr-defined]
+        assert changed == (strange != (7 in both.routes.strange))
+        both.routes.strange = {7} if strange else set()
+        lib.routes_strange_group(decoder.routes, 1, 8, strange)  # type: ignore[attr-defined]
+        for family, group in itertools.product((AF_INET, AF_INET6), (7, 8)):
+            dst = bytes([group]) + bytes(3 if family == AF_INET else 15)
+            hop = NextHop(1, 0, b"", 0, 1)
+            value = replace(
+                some_route(chance), family=family, dst=dst, nexthops=(hop, hop), metric=0
+            )
+            value = replace(value, tos=0, type=1, unknown="", rest=b"", mtu=0, table=254)
+            both.give(NEW, NLM_F_REPLACE, route_payload(value) + u32(30, group))
+            both.check()
+        found = [decode("route", body) for body in both.routes.wanted.values()]
+        assert [r["flags"] for r in found if r["dst"].startswith(("7.", "700:"))] == [
+            ["UNSUPPORTED"] if strange else []
+        ] * 2
+        assert all(not r["flags"] for r in found if r["dst"].startswith(("8.", "800:")))
 
 
 @pytest.mark.parametrize("seed", range(4))

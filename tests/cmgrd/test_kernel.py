@@ -81,8 +81,11 @@ def test_the_choice_among_next_hops_is_as_the_settings_say() -> None:
     async def run() -> None:
         ip(*SETUP)
         sysctl("net/ipv4/fib_multipath_hash_policy", "1")
+        sysctl("net/ipv4/fib_multipath_hash_seed", "4294967295")
         (body,) = (await fresh())[FEATURES["vrf"].id].values()
-        assert decode("vrf", body)["flags"] == ["MULTIPATH4_PORTS"]
+        vrf = decode("vrf", body)
+        assert vrf["flags"] == ["MULTIPATH4_PORTS"]
+        assert vrf["multipath_seed"] == 0xFFFFFFFF
 
     in_namespace(run)
 
@@ -159,7 +162,13 @@ def random_command(chance: random.Random) -> str:
             f"neigh {chance.choice(['replace', 'del'])} {near4} lladdr 02:00:00:00:00:0{chance.choice('23')} dev p1",
             f"neigh {chance.choice(['replace', 'del'])} {near6} lladdr 02:00:00:00:00:02 dev p1 nud stale",
             f"nexthop {chance.choice(['add', 'replace', 'del'])} id 5 via {near4} dev {device} onlink",
-            f"route {verb} {v4} nhid 5",
+            f"route {verb} {v4} nhid {chance.choice('589')}",
+            f"-6 route {verb} {v6} nhid {chance.choice('67')}",
+            f"nexthop {chance.choice(['add', 'replace', 'del'])} id 6 via {near6} dev {device}",
+            f"nexthop {chance.choice(['add', 'replace', 'del'])} id 7 group {chance.choice(['6', '6,9'])}",
+            f"nexthop {chance.choice(['add', 'replace', 'del'])} id 8 group {chance.choice(['5/4,3', '4/5,2'])}",
+            f"nexthop {chance.choice(['add', 'replace', 'del'])} id 9 group 5 type resilient buckets 4",
+            f"nexthop replace id 4 via {near4} dev {device} onlink",
             f"rule {chance.choice(['add', 'del'])} from 192.0.2.77 table 100",
         ]
     )  # fmt: skip

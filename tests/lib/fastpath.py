@@ -96,6 +96,19 @@ class FastPath:
         flags = int(tables.structs("vrf")[0].flags)
         return bool(flags & (lib.FPC_VRF_POLICY4 | lib.FPC_VRF_POLICY6))
 
+    def multipath(self) -> tuple[int, int]:
+        """How next hops are chosen in VRF 0: the policy that both families have (-1: not the same), and the seed."""
+        from _sluice import lib
+        from sluice.shm import Tables
+
+        tables = Tables(self.instance)
+        vrf = tables.structs("vrf")[0]
+        ports = {
+            bool(vrf.flags & lib.FPC_VRF_MULTIPATH4_PORTS),
+            bool(vrf.flags & lib.FPC_VRF_MULTIPATH6_PORTS),
+        }
+        return int(ports.pop()) if len(ports) == 1 else -1, int(vrf.multipath_seed)
+
     def everything(self) -> str:
         """All tables as text, whatever state the daemons are in."""
         from sluice.cli.error import CliError

@@ -394,9 +394,9 @@ class Router:
         frames = self.connection(feature).talk(lib.FPC_DUMP, feature_id(feature))
         return [(flags, body) for verb, _, flags, body in frames if verb == lib.FPC_SET]
 
-    def vrf(self, number: int = 0, flags: int = 0) -> None:
+    def vrf(self, number: int = 0, flags: int = 0, *, multipath_seed: int = 0) -> None:
         """A VRF."""
-        self.set("vrf", {"vrf": number, "flags": flags})
+        self.set("vrf", {"vrf": number, "flags": flags, "multipath_seed": multipath_seed})
 
     def link(
         self,

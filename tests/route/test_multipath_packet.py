@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Routes with several next hops: each flow keeps to one of them, all flows divide as the weights say."""
 
+import itertools
 import random
+import struct
 from collections import Counter
 from ipaddress import ip_address
 
@@ -62,6 +64,61 @@ def packet(
     return IPv6(src=str(source6), dst=f"2001:db8:3::{low:x}")
 
 
+def siphash(data: bytes, key: int) -> int:
+    """SipHash-2-4, both halves of its key alike (Aumasson, Bernstein 2012)."""
+    mask = (1 << 64) - 1
+    v = [
+        key ^ k
+        for k in (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+    ]
+
+    def rotate(x: int, n: int) -> int:
+        return (x << n | x >> 64 - n) & mask
+
+    def rounds(n: int) -> None:
+        for _ in range(n):
+            v[0] = (v[0] + v[1]) & mask
+            v[1] = rotate(v[1], 13) ^ v[0]
+            v[0] = rotate(v[0], 32)
+            v[2] = (v[2] + v[3]) & mask
+            v[3] = rotate(v[3], 16) ^ v[2]
+            v[0] = (v[0] + v[3]) & mask
+            v[3] = rotate(v[3], 21) ^ v[0]
+            v[2] = (v[2] + v[1]) & mask
+            v[1] = rotate(v[1], 17) ^ v[2]
+            v[2] = rotate(v[2], 32)
+
+    for word in (*struct.unpack(f"<{len(data) // 8}Q", data), len(data) << 56):
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 0xFF
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def linux_hash(
+    src: str,
+    dst: str,
+    seed: int,
+    *,
+    protocol: int = 0,
+    label: int = 0,
+    ports: tuple[int, int] = (0, 0),
+) -> int:
+    """The 31 bits that fib_multipath_hash and rt6_multipath_hash make of a flow."""
+    a, b = ip_address(src).packed, ip_address(dst).packed
+    # IPv4's are compared as numbers of this machine.
+    if (b[::-1] < a[::-1]) if len(a) == 4 else (b < a):
+        a, b = b, a
+    one, other = (port.to_bytes(2) for port in ports)
+    if int.from_bytes(other, "little") < int.from_bytes(one, "little"):
+        one, other = other, one
+    data = struct.pack("=HBx", 0, protocol) + label.to_bytes(4) + bytes(20) + one + other + bytes(4)
+    data += a + b + bytes(4)
+    return (siphash(data, seed << 32 | seed) & 0xFFFFFFFF) >> 1
+
+
 def chosen(lan: Port, ip: Packet) -> int | str:
     verdict = lan.receives(bytes(Ether(src=HOST, dst=LAN) / ip))
     if verdict.kind != "sent":
@@ -95,10 +152,10 @@ def group_number(router: Router) -> int:
 
 
 @VERSIONS
-def test_the_slots_are_divided_as_linux_divides_its_hash(
+def test_the_hash_is_divided_as_linux_divides_it(
     router: Router, lan: Port, wan: Port, version: int
 ) -> None:
-    """Any weights: each next hop's end is its sum of weights, rounded; none has no slot."""
+    """Any weights: each next hop's end is its sum of weights, rounded."""
     rng = random.Random(version)
     for _ in range(50):
         weights = {
@@ -108,20 +165,52 @@ def test_the_slots_are_divided_as_linux_divides_its_hash(
         made = router.route(DST[version], nexthops=hops(wan, version, weights))
         group = router.rows("nexthop_group", "nexthop_group_row")[group_number(router)]
         nexthops = router.rows("nexthop", "nexthop_row")
+        members = group.member[0 : group.n]
         at = 4 if version == 4 else 16
-        slots = [bytes(nexthops[number].gateway)[at - 1] for number in group.slot]
-        total, before, end = sum(weights.values()), 0, 0
-        for left, (low, weight) in zip(
-            range(len(weights) - 1, -1, -1), weights.items(), strict=True
-        ):
-            before += weight
-            after = min(max((before * 256 + total // 2) // total, end + 1), 256 - left)
-            assert slots[end:after] == [low] * (after - end)
-            end = after
-        assert end == 256
+        assert [bytes(nexthops[m.nexthop].gateway)[at - 1] for m in members] == list(weights)
+        total, sums = sum(weights.values()), itertools.accumulate(weights.values())
+        assert [m.last for m in members] == [
+            ((before << 32) + total) // (2 * total) - 1 for before in sums
+        ]
+        # A slot is that of the member at its first and last hash, or leads to the first of several.
+        for number, slot in enumerate(group.slot):
+            first, last = number << 23, (number + 1 << 23) - 1
+            low = next(i for i, m in enumerate(members) if first <= m.last)
+            high = next(i for i, m in enumerate(members) if last <= m.last)
+            shared = lib.NEXTHOP_SLOT_SHARED | low
+            assert slot == (members[low].nexthop if low == high else shared)
         router.delete("route", made)
         assert router.used("nexthop_group") == 0
         assert router.used("nexthop") == 1
+
+
+@VERSIONS
+@pytest.mark.parametrize("ports", [False, True])
+def test_with_a_seed_the_choice_is_linux_s_own(
+    router: Router, lan: Port, wan: Port, version: int, ports: bool
+) -> None:
+    """The oracle is SipHash over struct flow_keys, in Python. tests/differential asks the kernel itself."""
+    rng = random.Random(version)
+    router.vrf(0, flags=PORTS if ports else 0, multipath_seed=0x12345678)
+    weights = {1: 1, 2: 2, 3: 3}
+    router.route(DST[version], nexthops=hops(wan, version, weights))
+    for _ in range(200):
+        ip = packet(rng, version)
+        if version == 6:
+            ip.fl = rng.randrange(1 << 20)
+        sport, dport = rng.randrange(1 << 16), rng.randrange(1 << 16)
+        value = linux_hash(
+            ip.src,
+            ip.dst,
+            0x12345678,
+            protocol=17 if ports or version == 6 else 0,
+            label=ip.fl if version == 6 and not ports else 0,
+            ports=(sport, dport) if ports else (0, 0),
+        )
+        expected = next(
+            low for low, end in ((1, 1), (2, 3), (3, 6)) if value <= ((end << 32) + 6) // 12 - 1
+        )
+        assert chosen(lan, ip / UDP(sport=sport, dport=dport)) == expected
 
 
 @VERSIONS
@@ -273,3 +362,23 @@ def test_more_groups_than_there_is_room_for_are_linux_s(
     router.delete("route", made[5])
     router.set("route", made[-1])
     assert chosen(lan, last / UDP()) != "linux_route"
+
+
+@VERSIONS
+def test_a_trace_shows_the_group_and_then_the_member_that_was_chosen(
+    router: Router, lan: Port, wan: Port, version: int
+) -> None:
+    router.route(DST[version], nexthops=hops(wan, version, {1: 1, 2: 1}))
+    router.trace(1)
+    frame = bytes(Ether(src=HOST, dst=LAN) / packet(random.Random(1), version) / UDP())
+    router.burst(lan.number, [frame])
+    ((_, _, group, nexthop, neigh, _),) = router.traced()
+    assert [group.step, nexthop.step, neigh.step] == [
+        lib.TRACE_GROUP,
+        lib.TRACE_NEXTHOP,
+        lib.TRACE_NEIGH,
+    ]
+    rows = router.rows("nexthop", "nexthop_row")
+    assert rows[group.row].type == lib.NEXTHOP_GROUP
+    members = router.rows("nexthop_group", "nexthop_group_row")[rows[group.row].group].member
+    assert nexthop.row in [member.nexthop for member in members[0:2]]

@@ -268,7 +268,7 @@ static bool is_same(uint32_t a, uint32_t b)
 static bool way_back(uint32_t iface, uint32_t back, bool loose)
 {
 	const struct nexthop_row *nexthop = &nexthop_rows[back];
-	const uint32_t *slot = nexthop_group_rows[nexthop->group].slot;
+	const struct nexthop_group_row *group = &nexthop_group_rows[nexthop->group];
 
 	switch (nexthop->type) {
 	case NEXTHOP_GATEWAY:
@@ -276,9 +276,9 @@ static bool way_back(uint32_t iface, uint32_t back, bool loose)
 		return is_same(nexthop->iface, iface) || (loose && usable(nexthop->iface));
 	case NEXTHOP_GROUP:
 		if (loose)
-			return usable(nexthop_rows[slot[0]].iface);
-		for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
-			if (is_same(nexthop_rows[slot[i]].iface, iface))
+			return usable(nexthop_rows[group->member[0].nexthop].iface);
+		for (unsigned i = 0; i < group->n; i++)
+			if (is_same(nexthop_rows[group->member[i].nexthop].iface, iface))
 				return true;
 		return false;
 	default:

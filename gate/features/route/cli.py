@@ -14,7 +14,6 @@ cover wholly isn't there.
 """
 
 import argparse
-import itertools
 import socket
 
 from sluice.cli.command import Command, Row, Value
@@ -86,6 +85,17 @@ def routes(view: View, arguments: argparse.Namespace) -> list[Row]:
     return found
 
 
+def group_parts(group: Struct) -> list[tuple[int, int]]:
+    """A next hop group's members: the row of each, and how many of 256 parts of all hashes it takes, rounded."""
+    found = []
+    before = 0
+    for member in group.member[0 : group.n]:
+        end = member.last + 1
+        found.append((int(member.nexthop), (end - before + (1 << 22)) >> 23))
+        before = end
+    return found
+
+
 def describe(
     view: View,
     prefix: str,
@@ -100,12 +110,9 @@ def describe(
     interface: Value = names.get(nexthop.iface, ("", 0))[0]
     share: Value = None
     if nexthop.group:
-        members = [
-            (view.config.rows("nexthop", "struct nexthop_row")[number], sum(1 for _ in run))
-            for number, run in itertools.groupby(
-                view.config.rows("nexthop_group", "struct nexthop_group_row")[nexthop.group].slot
-            )
-        ]
+        rows = view.config.rows("nexthop", "struct nexthop_row")
+        group = view.config.rows("nexthop_group", "struct nexthop_group_row")[nexthop.group]
+        members = [(rows[number], part) for number, part in group_parts(group)]
         via = [address_text(hop.family, hop.gateway) if hop.family else None for hop, _ in members]
         interface = [names.get(hop.iface, ("", 0))[0] for hop, _ in members]
         share = [count for _, count in members]

@@ -63,6 +63,7 @@ class Sync(Feature):
             raise MemoryError
         self.links: Mirror[int, tuple[int, int]] = Mirror()  # what of a link moves routes
         self.ignore_linkdown: Mirror[tuple[int, int], bool] = Mirror()
+        self.strange_groups: Mirror[int, None] = Mirror()  # their routes are Linux's
 
     def native(self) -> dict[int, tuple[Any, Any]]:
         decoder = (ffi.addressof(lib, "routes_message"), self.routes)
@@ -89,12 +90,15 @@ class Sync(Feature):
             self.links.begin()
         elif family is Family.NETCONF:
             self.ignore_linkdown.begin()
+        elif family is Family.NEXTHOP:
+            self.strange_groups.begin()
 
     def abandon(self, family: Family) -> None:
         if family in ADDRESS_FAMILIES:
             lib.routes_abandon(self.routes, self.vrf, ADDRESS_FAMILIES[family])
         self.links.abandon()
         self.ignore_linkdown.abandon()
+        self.strange_groups.abandon()
 
     def end(self, family: Family) -> None:
         if family in ADDRESS_FAMILIES:
@@ -106,6 +110,10 @@ class Sync(Feature):
         elif family is Family.NETCONF:
             for place in self.ignore_linkdown.end():
                 del self.ignore_linkdown[place]
+        elif family is Family.NEXTHOP:
+            for number in self.strange_groups.end():
+                del self.strange_groups[number]
+                lib.routes_strange_group(self.routes, self.vrf, number, False)
 
     # --- messages
 
@@ -117,14 +125,27 @@ class Sync(Feature):
                 # With an address go the routes that prefer it as their source; with a device's last one, all of the
                 # device. With the first one, next hops that were dead come alive.
                 self.redump(Family.ROUTE4, message.name)
-            case NextHopObject():
-                if message.change is Change.DELETED or message.flags & NLM_F_REPLACE:
-                    self.moved(message.name)
+            case NextHopObject() as nexthop:
+                self.handle_nexthop(message, nexthop, dumped=dumped)
             case Netconf() as netconf if netconf.ignore_linkdown is not None:
                 place = (netconf.family, netconf.ifindex)
                 old = self.ignore_linkdown.put(place, netconf.ignore_linkdown)
                 if bool(old) is not netconf.ignore_linkdown:
                     self.moved("ignore_routes_with_linkdown")
+
+    def handle_nexthop(self, message: Message, nexthop: NextHopObject, *, dumped: bool) -> None:
+        gone = message.change is Change.DELETED
+        strange = not gone and not nexthop.hashed
+        if strange:
+            self.strange_groups.put(nexthop.number, None)
+        else:
+            self.strange_groups.pop(nexthop.number, None)
+        changed = lib.routes_strange_group(self.routes, self.vrf, nexthop.number, strange)
+        if changed < 0:
+            raise MemoryError
+        # A new object has no routes yet, but they may have been dumped before it was.
+        if changed or (not dumped and (gone or message.flags & NLM_F_REPLACE)):
+            self.moved(message.name)
 
     def moved(self, reason: str) -> None:
         self.redump(Family.ROUTE4, reason)

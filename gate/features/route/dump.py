@@ -2,7 +2,6 @@
 """Routes in the canonical dump: what a walk through the tries finds."""
 
 import ipaddress
-import itertools
 import socket
 from collections.abc import Iterator
 
@@ -43,10 +42,9 @@ def canonical(tables: Tables) -> Iterator[Row]:
             "mac": bytes(ffi.buffer(neigh.l2))[:6].hex(":") if neigh and neigh.valid else "",
         }
 
-    def slots(group: int) -> list[Row]:
+    def members(group: Struct) -> list[Row]:
         return [
-            {**single(nexthops[number]), "slots": sum(1 for _ in run)}
-            for number, run in itertools.groupby(groups[group].slot)
+            {**single(nexthops[one.nexthop]), "last": one.last} for one in group.member[0 : group.n]
         ]
 
     vrfs = {0} | {row["vrf"] for row in tables.rows("iface")}
@@ -65,5 +63,5 @@ def canonical(tables: Tables) -> Iterator[Row]:
                     "family": int(family),
                     "type": types.get(hop.type, str(hop.type)),
                     **single(hop),
-                    **({"slots": slots(hop.group)} if hop.group else {}),
+                    **({"members": members(groups[hop.group])} if hop.group else {}),
                 }

@@ -4,22 +4,23 @@
 
 #define FRAGMENTS(f) (1ULL << (f)->fragmentation)
 
-uint32_t forward_choose(uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
+uint32_t forward_choose(struct fp_worker *w, uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
 			const struct forward_family *f)
 {
-	uint32_t flags = vrf_rows[vrf].flags;
+	uint32_t flags = vrf_rows[vrf].flags, seed = vrf_rows[vrf].multipath_seed;
 	uint32_t hash;
 
+	fp_trace(w, TRACE_GROUP, row);
 	if (f->family == AF_INET) {
 		if (flags & FPC_VRF_MULTIPATH4_LINUX)
 			return row;
-		hash = flow_hash4(m, flags & FPC_VRF_MULTIPATH4_PORTS);
+		hash = flow_hash4(m, flags & FPC_VRF_MULTIPATH4_PORTS, seed);
 	} else {
 		if (flags & FPC_VRF_MULTIPATH6_LINUX)
 			return row;
-		hash = flow_hash6(m, flags & FPC_VRF_MULTIPATH6_PORTS);
+		hash = flow_hash6(m, flags & FPC_VRF_MULTIPATH6_PORTS, seed);
 	}
-	return nexthop_group_rows[nexthop_rows[row].group].slot[hash >> 24];
+	return nexthop_choose(&nexthop_group_rows[nexthop_rows[row].group], hash);
 }
 
 /* Why a packet doesn't go to its next hop from here. */
@@ -89,12 +90,13 @@ static uint32_t neighbour(const struct fp_packet *p, const struct forward_family
 }
 
 /* The next hop of a packet without one, or with a group. */
-static void resolve(const struct fp_burst *b, struct fp_packet *p, const struct forward_family *f)
+static void resolve(struct fp_worker *w, const struct fp_burst *b, struct fp_packet *p,
+		    const struct forward_family *f)
 {
 	if (!p->nexthop)
 		p->nexthop = f->lookup(b, p->m);
 	if (nexthop_rows[p->nexthop].type == NEXTHOP_GROUP)
-		p->nexthop = forward_choose(b->vrf, p->m, p->nexthop, f);
+		p->nexthop = forward_choose(w, b->vrf, p->m, p->nexthop, f);
 }
 
 /* Cuts off what lies behind the packet. False: not possible, and @p is ended. */
@@ -151,7 +153,7 @@ static void send_on(struct fp_worker *w, struct fp_burst *b, const struct forwar
 		const struct iface_row *out;
 		uint32_t output, neigh, in_len;
 
-		resolve(b, p, f);
+		resolve(w, b, p, f);
 		if (!leads_out(b, p)) {
 			refuse(w, b, p, f);
 			continue;
@@ -209,7 +211,7 @@ static void sort_out(struct fp_worker *w, struct fp_burst *b, const struct forwa
 	for (uint16_t i = 0; i < b->n; i++) {
 		struct fp_packet *p = &b->pkts[i];
 
-		resolve(b, p, f);
+		resolve(w, b, p, f);
 		fp_trace(w, TRACE_NEXTHOP, p->nexthop);
 		if (leads_out(b, p)) {
 			b->pkts[kept++] = *p;

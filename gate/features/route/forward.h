@@ -56,7 +56,7 @@ static inline void forward_count_in(const struct fp_worker *w, uint32_t iface,
 }
 
 /* The row for a packet of VRF @vrf of the group that @row names; @row itself where only Linux knows how to choose. */
-uint32_t forward_choose(uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
+uint32_t forward_choose(struct fp_worker *w, uint32_t vrf, const struct rte_mbuf *m, uint32_t row,
 			const struct forward_family *f);
 
 /* The legs OUT and LOCAL, for packets that don't go the short way: all that have to pass stages (@allowed: those among these),
@@ -150,7 +150,7 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 		if (unlikely(!forward_usable(nexthop, iface, pkts[i].len, f))) {
 			if (nexthop->type == NEXTHOP_GROUP) {
 				pkts[i].nexthop =
-					forward_choose(ifaces[iface].vrf, m, pkts[i].nexthop, f);
+					forward_choose(w, ifaces[iface].vrf, m, pkts[i].nexthop, f);
 				nexthop = &nexthops[pkts[i].nexthop];
 			}
 			if (!forward_usable(nexthop, iface, pkts[i].len, f)) {

@@ -115,19 +115,22 @@ static int64_t find(const struct list *list, const struct route_known *wanted)
 	return -1;
 }
 
+static const struct fpc_nexthop *find_hop(const struct fpc_route *r, const struct fpc_nexthop *hop)
+{
+	for (unsigned i = 0; i < r->n_nexthops; i++)
+		if (same_hop(&r->nexthops[i], hop))
+			return &r->nexthops[i];
+	return NULL;
+}
+
 /* Whether each next hop of @inner is one of @outer's. */
 static bool contains(const struct route_known *outer, const struct route_known *inner)
 {
-	const struct fpc_route *in = route_body(inner), *out = route_body(outer);
+	const struct fpc_route *in = route_body(inner);
 
-	for (unsigned i = 0; i < in->n_nexthops; i++) {
-		unsigned j = 0;
-
-		while (j < out->n_nexthops && !same_hop(&in->nexthops[i], &out->nexthops[j]))
-			j++;
-		if (j == out->n_nexthops)
+	for (unsigned i = 0; i < in->n_nexthops; i++)
+		if (!find_hop(route_body(outer), &in->nexthops[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -354,8 +357,32 @@ static bool deleted4(const struct list *known, const struct route_known *old, st
 	return true;
 }
 
+/* @new with its next hops in the kernel's order, in which the hash is divided among them: those of @old, then what came. The
+ * message begins with the one that it's about. */
+static const struct route_known *joined(const struct route_known *old,
+					const struct route_known *new, union route_known_room *room)
+{
+	const struct fpc_route *before = route_body(old), *now = route_body(new);
+	struct fpc_route *r = route_body(&room->k);
+	unsigned n = before->n_nexthops;
+
+	for (unsigned i = 0; i < now->n_nexthops; i++)
+		n += !find_hop(before, &now->nexthops[i]);
+	if (n != now->n_nexthops)
+		return new; /* one is there twice, which the kernel doesn't do */
+	memcpy(room->room, new, sizeof(*new) + new->len + new->rest_len);
+	n = 0;
+	for (unsigned i = 0; i < before->n_nexthops; i++)
+		r->nexthops[n++] = *find_hop(now, &before->nexthops[i]);
+	for (unsigned i = 0; i < now->n_nexthops; i++)
+		if (!find_hop(before, &now->nexthops[i]))
+			r->nexthops[n++] = now->nexthops[i];
+	return &room->k;
+}
+
+/* @room: for a route that the message has told in another order. */
 static bool added6(const struct list *known, const struct route_known *new, uint16_t flags,
-		   struct edit *e)
+		   struct edit *e, union route_known_room *room)
 {
 	const struct route_known *first = known ? list_at(known, 0) : NULL;
 
@@ -368,6 +395,8 @@ static bool added6(const struct list *known, const struct route_known *new, uint
 	     (route_body(first)->flags == route_body(new)->flags &&
 	      route_body(first)->type == route_body(new)->type &&
 	      route_body(first)->mtu == route_body(new)->mtu && contains(new, first)))) {
+		if (!(flags & NLM_F_REPLACE) && contains(new, first))
+			new = joined(first, new, room);
 		*e = (struct edit){.drop = 1, .put = new};
 		return true;
 	}
@@ -395,15 +424,9 @@ static bool deleted6(const struct list *known, const struct route_known *old, st
 		}
 		memcpy(left, from, ROUTE_HEAD);
 		left->n_nexthops = 0;
-		for (unsigned i = 0; i < from->n_nexthops; i++) {
-			unsigned j = 0;
-
-			while (j < gone->n_nexthops &&
-			       !same_hop(&from->nexthops[i], &gone->nexthops[j]))
-				j++;
-			if (j == gone->n_nexthops)
+		for (unsigned i = 0; i < from->n_nexthops; i++)
+			if (!find_hop(gone, &from->nexthops[i]))
 				left->nexthops[left->n_nexthops++] = from->nexthops[i];
-		}
 		room->k.len =
 			(uint16_t)(ROUTE_HEAD + left->n_nexthops * sizeof(struct fpc_nexthop));
 		room->k.rest_len = old->rest_len;
@@ -434,7 +457,7 @@ static int changed(struct routes *routes, const struct inlet_message *m,
 			/* If there were two, and the first is gone by now, this isn't about the one we see. */
 			if (!added4(known, new, m->flags, &e) && m->late)
 				routes->notes |= ROUTES_REPLACED;
-		} else if (!added6(known, new, m->flags, &e)) {
+		} else if (!added6(known, new, m->flags, &e, &left)) {
 			routes->notes |= ROUTES_ADDED6;
 			return 0;
 		}
@@ -463,7 +486,7 @@ int routes_message(void *state, const struct inlet_message *m, struct err *err)
 		memcpy(&head, m->data, sizeof(head));
 	if (head.rtm_flags & RTM_F_CLONED)
 		return 0; /* a cached exception */
-	rc = route_decode(m, &new.k, err);
+	rc = route_decode(routes, m, &new.k, err);
 	if (rc)
 		return rc;
 	r = route_body(&new.k);
@@ -472,6 +495,28 @@ int routes_message(void *state, const struct inlet_message *m, struct err *err)
 	if (!m->dumped)
 		return changed(routes, m, &new.k);
 	return m->type == RTM_NEWROUTE ? dumped(routes, &new.k) : 0;
+}
+
+int routes_strange_group(struct routes *routes, uint32_t vrf, uint32_t number, bool strange)
+{
+	uint64_t group = (uint64_t)vrf << 32 | number, *grown;
+	uint32_t i = 0;
+
+	while (i < routes->n_strange && routes->strange[i] != group)
+		i++;
+	if (strange == (i < routes->n_strange))
+		return 0;
+	if (!strange) {
+		routes->strange[i] = routes->strange[--routes->n_strange];
+		return 1;
+	}
+	grown = realloc(routes->strange, (i + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	grown[i] = group;
+	routes->strange = grown;
+	routes->n_strange++;
+	return 1;
 }
 
 /* --- dumps */
@@ -562,6 +607,9 @@ void routes_forget(struct routes *routes, uint32_t vrf)
 		if (of(o, vrf, 0))
 			delete (routes, o);
 	}
+	for (uint32_t i = routes->n_strange; i-- > 0;)
+		if (routes->strange[i] >> 32 == vrf)
+			routes->strange[i] = routes->strange[--routes->n_strange];
 }
 
 uint32_t routes_lists(const struct routes *routes)
@@ -587,5 +635,6 @@ struct routes *routes_new(struct store *store, uint16_t feature)
 
 void routes_free(struct routes *routes)
 {
+	free(routes->strange);
 	free(routes);
 }

@@ -9,6 +9,8 @@
  *   what is deleted of it. Others lie side by side, such as every device's fe80::/64: which of them is used is Linux's to
  *   decide, so such a key is marked unsupported.
  *
+ * Routes of a resilient next hop group are marked so, too: which bucket leads where, and when one is idle, is Linux's to know.
+ *
  * What can't be fitted to what's known is noted, and the family must be dumped. tests/cmgrd/oracle.py is the same in a few
  * lines of Python, and tests hold the two against each other. */
 #pragma once
@@ -30,6 +32,9 @@ struct routes {
 	struct store *store;
 	uint16_t feature;
 	uint32_t notes; /* enum routes_note; the caller takes them by setting 0 */
+	/* Next hop groups that don't choose by a hash alone (resilient ones): VRF in the upper half, number. */
+	uint64_t *strange;
+	uint32_t n_strange;
 };
 
 /* NULL: no memory. */
@@ -38,6 +43,9 @@ void routes_free(struct routes *routes);
 
 /* inlet_decoder; the state is struct routes. */
 int routes_message(void *state, const struct inlet_message *m, struct err *err);
+
+/* Whether routes of that next hop group are left to Linux; they must be dumped if that's new, which is 1 then, else 0. -ENOMEM. */
+int routes_strange_group(struct routes *routes, uint32_t vrf, uint32_t number, bool strange);
 
 /* A dump of a VRF's routes of @family (AF_INET, AF_INET6) begins; is over: what it didn't show is gone; broke off. */
 void routes_begin(struct routes *routes, uint32_t vrf, uint8_t family);

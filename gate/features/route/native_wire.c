@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define RTAX_KNOWN                                                                                 \
@@ -124,23 +123,6 @@ static int metrics(struct inlet_attr attr, uint32_t *ret_mtu, bool *ret_strange,
 	return 0;
 }
 
-/* IPv6: a message begins with the next hop that it's about, a dump with the oldest. */
-static int hop_order(const void *left, const void *right)
-{
-	const struct fpc_nexthop *a = left, *b = right;
-	int order;
-
-	if (a->ifindex != b->ifindex)
-		return a->ifindex < b->ifindex ? -1 : 1;
-	/* As bytes of their own lengths: none before any. */
-	order = memcmp(a->gateway, b->gateway, sizeof(a->gateway));
-	if (order)
-		return order;
-	if (a->family != b->family)
-		return !a->family ? -1 : !b->family ? 1 : a->family - b->family;
-	return a->weight - b->weight;
-}
-
 /* What tells routes with equal bodies apart. */
 static int rest(struct route_known *k, const struct rtmsg *head,
 		const struct inlet_attr a[INLET_ATTRS], struct err *err)
@@ -175,7 +157,21 @@ static int rest(struct route_known *k, const struct rtmsg *head,
 	return 0;
 }
 
-int route_decode(const struct inlet_message *m, struct route_known *ret, struct err *err)
+static bool is_strange(const struct routes *routes, uint32_t vrf, struct inlet_attr id)
+{
+	uint32_t number;
+
+	if (id.len != sizeof(number))
+		return false;
+	memcpy(&number, id.data, sizeof(number));
+	for (uint32_t i = 0; i < routes->n_strange; i++)
+		if (routes->strange[i] == ((uint64_t)vrf << 32 | number))
+			return true;
+	return false;
+}
+
+int route_decode(const struct routes *routes, const struct inlet_message *m,
+		 struct route_known *ret, struct err *err)
 {
 	struct fpc_route *r = route_body(ret);
 	struct inlet_attr a[INLET_ATTRS];
@@ -215,6 +211,7 @@ int route_decode(const struct inlet_message *m, struct route_known *ret, struct 
 	if (rc)
 		return rc;
 	unknown |= strange(a, beyond, KNOWN_ATTRS) || head.rtm_tos || head.rtm_src_len;
+	unknown |= routes->n_strange && is_strange(routes, m->vrf, a[RTA_NH_ID]);
 	if (a[RTA_MULTIPATH].data) {
 		rc = multipath(a[RTA_MULTIPATH], r->family, r, &hops, &unknown, err);
 	} else if (a[RTA_OIF].data || a[RTA_GATEWAY].data || a[RTA_VIA].data) {
@@ -234,8 +231,6 @@ int route_decode(const struct inlet_message *m, struct route_known *ret, struct 
 		r->flags = FPC_ROUTE_UNSUPPORTED;
 		hops = 0;
 	}
-	if (r->family == AF_INET6 && hops > 1)
-		qsort(r->nexthops, hops, sizeof(r->nexthops[0]), hop_order);
 	r->n_nexthops = (uint16_t)hops;
 	r->mtu = hops ? (uint16_t)mtu : 0;
 	ret->len = (uint16_t)(ROUTE_HEAD + hops * sizeof(struct fpc_nexthop));

@@ -6,6 +6,7 @@
 
 #include "cmgrd/inlet.h"
 #include "features/route/fpc_route.h"
+#include "features/route/native.h"
 
 #define ROUTE_HEAD     offsetof(struct fpc_route, nexthops)
 #define ROUTE_REST_MAX 20
@@ -31,4 +32,5 @@ static inline struct fpc_route *route_body(const struct route_known *k)
 }
 
 /* From RTM_NEWROUTE or RTM_DELROUTE. INLET_PASS: of another family. */
-int route_decode(const struct inlet_message *m, struct route_known *ret, struct err *err);
+int route_decode(const struct routes *routes, const struct inlet_message *m,
+		 struct route_known *ret, struct err *err);

@@ -102,17 +102,12 @@ static uint32_t *group_bucket(const struct nexthop_group_row *want)
 {
 	uint64_t h = 0;
 
-	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
-		h = (h ^ want->slot[i]) * 0x9e3779b97f4a7c15ULL;
+	for (unsigned i = 0; i < want->n; i++)
+		h = (h ^ want->member[i].nexthop ^ (uint64_t)want->member[i].last << 32) *
+		    0x9e3779b97f4a7c15ULL;
 	return &group_buckets[h >> 52];
 }
 static_assert(NEXTHOP_GROUPS == 1 << 12);
-
-/* Whether @i is the first of a range of slots: a group holds one reference to a next hop for each of its ranges. */
-static bool begins_range(const struct nexthop_group_row *g, unsigned i)
-{
-	return !i || g->slot[i] != g->slot[i - 1];
-}
 
 /* Takes back the reference of the last next hop that named it. */
 static void group_put(uint32_t group)
@@ -124,9 +119,8 @@ static void group_put(uint32_t group)
 		at = &group_next[*at];
 	*at = group_next[group];
 	fpm_rows_put_later(&group_table, group);
-	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
-		if (begins_range(&copy, i))
-			nexthop_put(copy.slot[i]);
+	for (unsigned i = 0; i < copy.n; i++)
+		nexthop_put(copy.member[i].nexthop);
 }
 
 /* A reference to the next hop that names the group like @want; 0: no room. */
@@ -150,32 +144,33 @@ static uint32_t group_get(const struct nexthop_group_row *want)
 	}
 	group_next[by.group] = *first;
 	*first = by.group;
-	for (unsigned i = 0; i < NEXTHOP_SLOTS; i++)
-		if (begins_range(want, i))
-			nexthop_shadows[want->slot[i]].refs++;
+	for (unsigned i = 0; i < want->n; i++)
+		nexthop_shadows[want->member[i].nexthop].refs++;
 	return row;
 }
 
-/* Divides the slots among @n next hops, at most as many as there are slots. As Linux's fib_rebalance and rt6_multipath_
- * rebalance do with their 31 bits, but none goes empty-handed. */
+/* Divides the hash among @n next hops. */
 static void divide(struct nexthop_group_row *ret, const uint32_t *rows, const uint32_t *weights,
 		   unsigned n)
 {
-	uint32_t total = 0, before = 0, at = 0;
+	uint64_t total = 0, before = 0;
+	unsigned at = 0;
 
+	memset(ret, 0, sizeof(*ret));
+	ret->n = n;
 	for (unsigned i = 0; i < n; i++)
 		total += weights[i];
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t end, most = NEXTHOP_SLOTS - (n - 1 - i);
-
 		before += weights[i];
-		end = (before * NEXTHOP_SLOTS + total / 2) / total;
-		if (end <= at)
-			end = at + 1;
-		if (end > most)
-			end = most;
-		while (at < end)
-			ret->slot[at++] = rows[i];
+		ret->member[i].last = (uint32_t)(((before << 31) + total / 2) / total - 1);
+		ret->member[i].nexthop = rows[i];
+	}
+	for (uint32_t i = 0; i < NEXTHOP_SLOTS; i++) {
+		while (ret->member[at].last < i << 23)
+			at++;
+		ret->slot[i] = ret->member[at].last >= (i << 23 | 0x7fffff)
+				       ? rows[at]
+				       : NEXTHOP_SLOT_SHARED | at;
 	}
 }
 

@@ -15,7 +15,7 @@ int nexthops_init(struct fpm *fpm, struct err *err);
 /* A reference to the row like @want (neigh not filled in); 0: no room. */
 uint32_t nexthop_get(const struct nexthop_row *want);
 
-/* A reference to the row of a group that divides flows among @n rows by weight; 0: no room. 1 to NEXTHOP_SLOTS rows; the
+/* A reference to the row of a group that divides flows among @n rows by weight; 0: no room. 1 to FPC_ROUTE_MAX_NEXTHOPS rows; the
  * group takes references of its own. */
 uint32_t nexthop_get_group(const uint32_t *rows, const uint32_t *weights, unsigned n);
 

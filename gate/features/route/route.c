@@ -23,7 +23,7 @@ static uint32_t line6_capacity(const struct settings *s)
 /* Memory that isn't touched costs nothing, so there is room for many. */
 static const struct feature_table config_tables[] = {
 	{{"nexthop", 3, sizeof(struct nexthop_row), 0}, nexthop_capacity},
-	{{"nexthop_group", 1, sizeof(struct nexthop_group_row), NEXTHOP_GROUPS}},
+	{{"nexthop_group", 2, sizeof(struct nexthop_group_row), NEXTHOP_GROUPS}},
 	{{"route_table", 1, sizeof(struct route_table_row), ROUTE_TABLES}},
 	{{"mtrie4_root", 2, sizeof(struct mtrie_root_row), MTRIE_ROOTS}},
 	{{"mtrie6_root", 2, sizeof(struct mtrie_root_row), MTRIE_ROOTS}},

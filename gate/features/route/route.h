@@ -101,15 +101,26 @@ struct nexthop_row {
 };
 static_assert(sizeof(struct nexthop_row) == 32);
 
-/* Row of the config table "nexthop_group", rows 1 and up; immutable while a next hop names it. The next hop for each 256th
- * of a flow's hash, so that choosing one costs one memory access. Each next hop has a range of them as long as its weight
- * asks for, in the route's order, which is how Linux divides its hash; the shortest is one. */
-#define NEXTHOP_GROUPS 4096
-#define NEXTHOP_SLOTS  256
+/* Row of the config table "nexthop_group", rows 1 and up; immutable while a next hop names it. The members divide the 31 bits
+ * of a flow's hash among them as Linux does (fib_rebalance, rt6_multipath_rebalance, nh_hthr_group_rebalance): in the route's
+ * order, each with a range as long as its weight asks for, ends rounded. For each 256th of the hash a slot names the next hop,
+ * so that choosing one costs one memory access; where a 256th belongs to several, the members tell. */
+#define NEXTHOP_GROUPS	    4096
+#define NEXTHOP_SLOTS	    256
+#define NEXTHOP_SLOT_SHARED (1U << 31)
 static_assert(NEXTHOP_GROUPS <= UINT16_MAX);
-struct nexthop_group_row {
-	uint32_t slot[NEXTHOP_SLOTS]; /* row in "nexthop": gateway or connected */
+struct nexthop_member {
+	uint32_t last; /* of its hashes */
+	uint32_t nexthop;
 };
+struct nexthop_group_row {
+	uint32_t slot
+		[NEXTHOP_SLOTS]; /* row in "nexthop": gateway or connected; or NEXTHOP_SLOT_SHARED and the first member in it */
+	uint32_t n; /* members */
+	uint32_t pad[15];
+	struct nexthop_member member[FPC_ROUTE_MAX_NEXTHOPS];
+};
+static_assert(sizeof(struct nexthop_group_row) == 1600);
 
 /* Row of the config table "route_table": a routing table other than local and main, of one VRF. It's there while it has
  * routes or somebody names it. Rows 1 and 2 stand for main and local, wherever such a number is used: their roots are in the
@@ -132,6 +143,19 @@ extern const struct nexthop_row *nexthop_rows;
 extern const struct nexthop_group_row *nexthop_group_rows;
 extern const struct mtrie_root_row *mtrie4_roots, *mtrie6_roots;
 extern const struct mtrie_line_row *mtrie4_lines, *mtrie6_lines;
+
+/* The member of a group that takes a flow with this hash (31 bits): its row in "nexthop". */
+static inline uint32_t nexthop_choose(const struct nexthop_group_row *g, uint32_t hash)
+{
+	uint32_t slot = g->slot[hash >> 23];
+	const struct nexthop_member *member = &g->member[slot & ~NEXTHOP_SLOT_SHARED];
+
+	if (__builtin_expect(!(slot & NEXTHOP_SLOT_SHARED), 1))
+		return slot;
+	while (hash > member->last)
+		member++;
+	return member->nexthop;
+}
 
 static inline uint32_t mtrie_load(const mtrie_entry *at)
 {

@@ -17,6 +17,7 @@ from sluice.cmgrd.kernel import (
     Message,
     MulticastRoute,
     Multipath,
+    MultipathSeed,
     Namespace,
     PathMtu,
     Policy,
@@ -25,7 +26,7 @@ from sluice.cmgrd.kernel import (
 
 log = logging.getLogger("cmgrd")
 
-BODY = struct.Struct("=IIQ32sII")  # struct fpc_vrf
+BODY = struct.Struct("=IIQ32sIII4x")  # struct fpc_vrf
 NAME_MAX = 31
 POLICY4: int = lib.FPC_VRF_POLICY4
 POLICY6: int = lib.FPC_VRF_POLICY6
@@ -61,6 +62,7 @@ class Sync(Feature):
         self.fresh: dict[tuple[int, str, str], bool] = {}  # the same, while they're dumped
         self.mroutes: Mirror[tuple[int, int, bytes, bytes], None] = Mirror()
         self.multipath = Multipath(0, 0, False)
+        self.multipath_seed = 0
         self.path_mtu = False
         self.policy_default = PolicyDefault(blocks=False)
         self.namespace = Namespace(0)
@@ -102,6 +104,8 @@ class Sync(Feature):
         match message.value:
             case Multipath() as multipath:
                 self.multipath = multipath
+            case MultipathSeed() as seed:
+                self.multipath_seed = seed.value
             case PathMtu() as path_mtu:
                 self.path_mtu = path_mtu.used
             case ChainRule() as rule_of:
@@ -148,7 +152,8 @@ class Sync(Feature):
             flags = POLICY4 | POLICY6
         name = self.place.name.encode()[:NAME_MAX]
         netns = self.place.netns or self.namespace.cookie
-        self.set(BODY.pack(self.vrf, flags | self.choice(), netns, name, *self.multicast()))
+        flags |= self.choice()
+        self.set(BODY.pack(self.vrf, flags, netns, name, *self.multicast(), self.multipath_seed))
 
     def multicast(self) -> tuple[int, int]:
         """How many multicast routes there are. Linux forwards by them: group addresses are exceptions."""

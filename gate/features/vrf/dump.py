@@ -12,4 +12,9 @@ def canonical(tables: Tables) -> Iterator[Row]:
     for number, row in enumerate(tables.structs("vrf")):
         if row.flags != lib.FPC_VRF_FLAGS:
             local4 = "".join(f"{word:08x}" for word in row.local4)
-            yield {"vrf": number, "flags": row.flags, "local4": local4}
+            yield {
+                "vrf": number,
+                "flags": row.flags,
+                "local4": local4,
+                "seed": row.multipath_seed,
+            }

@@ -28,7 +28,10 @@ struct fpc_vrf {
 		netns; /* SO_NETNS_COOKIE: tells the namespace apart from all others since boot; 0: unknown */
 	char name[32];		     /* as in `ip netns`, cut; "" for number 0; for people */
 	uint32_t mroutes4, mroutes6; /* multicast routes; for people: Linux forwards multicast */
+	uint32_t
+		multipath_seed; /* net.ipv4.fib_multipath_hash_seed, for both families; 0: Linux's own is unknown */
+	uint32_t pad;
 };
-static_assert(sizeof(struct fpc_vrf) == 56);
+static_assert(sizeof(struct fpc_vrf) == 64);
 #define FPC_VRF_KEY_SIZE 4
 #define FPC_VRF_FLAGS	 0x3f

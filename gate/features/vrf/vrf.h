@@ -24,7 +24,8 @@ struct vrf_row {
 	uint64_t netns; /* as in struct fpc_vrf, and the name */
 	char name[32];
 	uint32_t mroutes4, mroutes6;
-	uint32_t pad2[4];
+	uint32_t multipath_seed; /* as in struct fpc_vrf */
+	uint32_t pad2[3];
 };
 static_assert(sizeof(struct vrf_row) == 128);
 

@@ -75,6 +75,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	rows[vrf->vrf].netns = vrf->netns;
 	rows[vrf->vrf].mroutes4 = vrf->mroutes4;
 	rows[vrf->vrf].mroutes6 = vrf->mroutes6;
+	rows[vrf->vrf].multipath_seed = vrf->multipath_seed;
 	atomic_store_explicit((_Atomic uint32_t *)&rows[vrf->vrf].flags, vrf->flags,
 			      memory_order_release);
 	if (!before || before->netns != vrf->netns)
@@ -94,7 +95,7 @@ static void del(struct fpm *fpm, const void *old, uint64_t priv)
 			      memory_order_release);
 	memset(rows[vrf->vrf].name, 0, sizeof(rows[vrf->vrf].name));
 	rows[vrf->vrf].netns = 0;
-	rows[vrf->vrf].mroutes4 = rows[vrf->vrf].mroutes6 = 0;
+	rows[vrf->vrf].mroutes4 = rows[vrf->vrf].mroutes6 = rows[vrf->vrf].multipath_seed = 0;
 	port_vrf_changed(vrf->vrf);
 	shm_count(dir, -1);
 }
