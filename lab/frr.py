@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,20 @@ FIRST = ("zebra", "mgmtd", "staticd")
 
 
 class Frr(Stacked):
-    """Some of FRR's daemons. A context manager; `work` gets their logs.
+    """Some of FRR's daemons. A context manager; `work` gets their logs; `zebra` are options of its own.
 
     A name of its own (FRR's "pathspace") keeps its sockets apart from those of other namespaces.
     """
 
-    def __init__(self, namespace: str, daemons: tuple[str, ...], work: Path) -> None:
+    def __init__(
+        self, namespace: str, daemons: tuple[str, ...], work: Path, *, zebra: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
         self.namespace = namespace
         self.daemons = (*FIRST, *daemons)
         self.work = work
+        self.zebra = zebra
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.sockets = SOCKETS / namespace
 
     def build(self) -> None:
@@ -49,7 +54,10 @@ class Frr(Stacked):
         if daemon == "bfdd":
             # Its timers are to show what the router does, not who else is using this machine.
             words = ["chrt", "--rr", "1", *words]
+        if daemon == "zebra":
+            words += self.zebra
         process = spawn(in_namespace(self.namespace, words), log=self.log(daemon))
+        self.processes[daemon] = process
         self.stack.callback(stop, process)
         wait_for(
             (self.sockets / f"{daemon}.vty").exists,

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import socket
 import struct
 import subprocess
@@ -22,11 +21,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lab.frr import Frr
 from tests.lib.daemon import Daemon
 from tests.lib.rig import RIGHT, Driver, Rig
 from tests.lib.traffic import Stream, sockets
@@ -36,8 +35,13 @@ RESULT = TOP / "build/bench/sync.json"
 GATEWAYS = 64
 FIRST = 0x10000000  # 16.0.0.0
 LIMIT_SECONDS = 900
-FRR_FOLDER = Path("/usr/lib/frr")
 AS_NUMBER = 65002  # the announcing neighbour's
+CONFIGURATION = f"""
+router bgp 65001
+ no bgp ebgp-requires-policy
+ neighbor {RIGHT.host4} remote-as {AS_NUMBER}
+exit
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +205,11 @@ class Bench:
 
     def run_frr(self, routes: int, folder: Path) -> None:
         """FRR as it is: a neighbour announces /24 prefixes over BGP, bgpd and zebra install them."""
-        with frr(self.rig, folder) as zebra:
+        namespace = self.rig.router.namespace
+        # Room for what it says to the kernel in one go.
+        with Frr(namespace, ("bgpd",), folder, zebra=("-s", "90000000")) as frr:
+            frr.configure(CONFIGURATION)
+            zebra = frr.processes["zebra"].pid
             first = FIRST + (0x40 << 20)
             last = first + ((routes - 1) << 8)
 
@@ -264,41 +272,6 @@ class Speaker:
                 for n in range(start, min(count, start + 900))
             )
             self.send(2, head + prefixes)
-
-
-@contextmanager
-def frr(rig: Rig, folder: Path) -> Iterator[int]:
-    """The process number of zebra."""
-    folder.chmod(0o755)
-    folder = folder / "frr"
-    folder.mkdir()
-    shutil.chown(folder, "frr", "frr")
-    configuration = folder / "bgpd.conf"
-    configuration.write_text(
-        f"router bgp 65001\n no bgp ebgp-requires-policy\n neighbor {RIGHT.host4} remote-as {AS_NUMBER}\n"
-    )
-    vty = ["--vty_socket", str(folder)]
-    daemons = []
-    for name, config in (("zebra", "/dev/null"), ("bgpd", configuration)):
-        argv = [
-            FRR_FOLDER / name, *vty, "-z", folder / "zserv.api", "-i", folder / f"{name}.pid", "-f", config,
-            "--log", f"file:{folder}/{name}.log",
-        ]  # fmt: skip
-        more = ["-s", "90000000"] if name == "zebra" else []
-        command = ["ip", "netns", "exec", rig.router.namespace, *map(str, argv), *more]
-        daemons.append(subprocess.Popen(command))
-        deadline = time.monotonic() + 30
-        while not (folder / f"{name}.vty").exists():
-            if daemons[-1].poll() is not None or time.monotonic() > deadline:
-                sys.exit(f"error: {name} doesn't start")
-            time.sleep(0.05)
-
-    try:
-        yield daemons[0].pid
-    finally:
-        for process in reversed(daemons):
-            process.kill()
-            process.wait(30)
 
 
 def main() -> None:
