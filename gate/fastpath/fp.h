@@ -215,6 +215,38 @@ static inline void fp_port_send(struct fp_worker *w, uint16_t port, struct rte_m
 		fp_port_flush(w, port);
 }
 
+/* fp_port_send for many packets after one another, most of them for the same port: its queue stays at hand until the port
+ * changes, or fp_tx_end. Zeroed at the beginning. */
+struct fp_tx {
+	struct fp_txq *q;
+	uint16_t port, n;
+};
+
+static inline void fp_tx_end(struct fp_worker *w, struct fp_tx *t)
+{
+	if (likely(t->n)) {
+		t->q->n = t->n;
+		w->dirty |= 1ULL << t->port;
+	}
+}
+
+static inline void fp_tx_put(struct fp_worker *w, struct fp_tx *t, uint16_t port,
+			     struct rte_mbuf *m)
+{
+	if (port != t->port || !t->q) {
+		fp_tx_end(w, t);
+		t->q = &w->tx[port];
+		t->port = port;
+		t->n = t->q->n;
+	}
+	t->q->pkts[t->n++] = m;
+	if (unlikely(t->n == FP_BURST)) {
+		t->q->n = t->n;
+		fp_port_flush(w, port);
+		t->n = 0;
+	}
+}
+
 /* Features, for a packet that a trace follows (bursts are of one packet then): what was found. Costs a branch. */
 void fp_trace_row(struct fp_worker *w, enum trace_step step, uint32_t row);
 static inline void fp_trace(struct fp_worker *w, enum trace_step step, uint32_t row)

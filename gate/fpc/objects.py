@@ -200,6 +200,8 @@ def show(struct: Struct, type_: Any, end: int) -> Fields:
             shown[name] = bytes_to(bytes(ffi.buffer(value)), getattr(struct, "family", None))
         elif kind.kind == "array":
             shown[name] = list(value)
+        elif kind.kind == "struct":
+            shown[name] = show(value, kind, ffi.sizeof(kind))
         elif name == "flags":
             shown[name] = flags_to(type_.cname, value)
         elif name.startswith("n_") and name[2:] in known:

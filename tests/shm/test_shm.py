@@ -71,6 +71,10 @@ def test_rows_are_shown_with_addresses_as_text(tables: Tables) -> None:
     assert (shown["row"], shown["ifindex"], shown["mtu"]) == (3, 7, 1500)
     assert (shown["name"], shown["mac"]) == ("eth7", "02:00:00:00:00:07")
     assert tables.fill("iface").used == 0
+    counted = row(tables, "iface_stats", 3)
+    counted.rx_packets, counted.ip4.out_forwarded = 5, 4
+    (shown,) = tables.rows("iface_stats")
+    assert (shown["rx_packets"], shown["ip4"]["out_forwarded"]) == (5, 4)
     with pytest.raises(KeyError):
         tables.structs("no_such")
 

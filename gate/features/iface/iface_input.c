@@ -73,46 +73,71 @@ static __rte_noinline void other(struct fp_worker *w, uint32_t iface, struct rte
 		exception(w, m, origin, EXCEPTION_ETHERTYPE);
 }
 
-/* Sorts by ethertype and calls the protocols; the order of packets of one protocol stays. */
-static __rte_always_inline void sort(struct fp_worker *w, uint32_t iface, uint64_t mac,
-				     struct rte_mbuf **pkts, uint16_t n, enum origin origin)
+/* Takes the Ethernet header off; all three lengths in two words. */
+static inline void ether_pull(struct rte_mbuf *m)
+{
+	static_assert(offsetof(struct rte_mbuf, data_len) ==
+		      offsetof(struct rte_mbuf, pkt_len) + sizeof(m->pkt_len));
+	uint64_t lengths;
+
+	m->data_off += RTE_ETHER_HDR_LEN;
+	memcpy(&lengths, &m->pkt_len, sizeof(lengths));
+	lengths -= RTE_ETHER_HDR_LEN * (1ULL << 32 | 1);
+	memcpy(&m->pkt_len, &lengths, sizeof(lengths));
+}
+
+/* Which protocol takes the frame: its index, 0: none, or it isn't for this host. Of others nothing is changed. */
+static __rte_always_inline uint8_t pick(struct rte_mbuf *m, uint64_t mac, enum origin origin)
+{
+	const char *at = rte_pktmbuf_mtod(m, const char *);
+	uint64_t first;
+	uint16_t type;
+	uint8_t index;
+
+	if (unlikely(m->data_len < RTE_ETHER_HDR_LEN))
+		return 0;
+	memcpy(&first, at, sizeof(first));
+	memcpy(&type, at + 12, sizeof(type));
+	index = fp_ethertype_index[type];
+	if (unlikely((first & MAC_BITS) != mac || !index))
+		return 0;
+	ether_pull(m);
+	/* l2_len; nothing else of it is used */
+	m->tx_offload = RTE_ETHER_HDR_LEN + (origin == FROM_PORT ? 0U : m->l2_len);
+	return index;
+}
+
+/* Calls the protocols of a burst that isn't all of one; the order of packets of one protocol stays. */
+static __rte_noinline void sort(struct fp_worker *w, uint32_t iface, uint64_t mac,
+				struct rte_mbuf **pkts, const uint8_t *index, uint16_t n,
+				enum origin origin)
 {
 	struct rte_mbuf *sorted[FP_ETHERTYPES_MAX + 1][FP_BURST];
 	uint16_t count[FP_ETHERTYPES_MAX + 1] = {0};
-	uint32_t seen = 0; /* bit an index */
+
+	for (uint16_t i = 0; i < n; i++)
+		sorted[index[i]][count[index[i]]++] = pkts[i];
+	for (uint16_t i = 0; i < count[0]; i++)
+		other(w, iface, sorted[0][i], mac, origin);
+	for (unsigned i = 1; i <= FP_ETHERTYPES_MAX; i++)
+		if (count[i])
+			fp_ethertype_input(i)(w, iface, sorted[i], count[i]);
+}
+
+/* A burst of frames to its protocol: nearly always it's the same one's. */
+static __rte_always_inline void dispatch(struct fp_worker *w, uint32_t iface, uint64_t mac,
+					 struct rte_mbuf **pkts, uint16_t n, enum origin origin)
+{
+	uint8_t index[FP_BURST] = {0}, mixed = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		const char *at = rte_pktmbuf_mtod(m, const char *);
-		uint64_t first;
-		uint16_t type;
-		uint8_t index;
-
-		if (unlikely(m->data_len < RTE_ETHER_HDR_LEN)) {
-			other(w, iface, m, mac, origin);
-			continue;
-		}
-		memcpy(&first, at, sizeof(first));
-		memcpy(&type, at + 12, sizeof(type));
-		index = fp_ethertype_index[type];
-		if (unlikely((first & MAC_BITS) != mac || !index)) {
-			other(w, iface, m, mac, origin);
-			continue;
-		}
-		m->data_off += RTE_ETHER_HDR_LEN;
-		m->data_len -= RTE_ETHER_HDR_LEN;
-		m->pkt_len -= RTE_ETHER_HDR_LEN;
-		/* l2_len; nothing else of it is used */
-		m->tx_offload = RTE_ETHER_HDR_LEN + (origin == FROM_PORT ? 0U : m->l2_len);
-		sorted[index][count[index]++] = m;
-		seen |= 1U << index;
+		index[i] = pick(pkts[i], mac, origin);
+		mixed |= index[i] ^ index[0];
 	}
-	while (seen) {
-		unsigned index = rte_ctz32(seen);
-
-		seen &= seen - 1;
-		fp_ethertype_input(index)(w, iface, sorted[index], count[index]);
-	}
+	if (likely(!mixed && index[0]))
+		fp_ethertype_input(index[0])(w, iface, pkts, n);
+	else
+		sort(w, iface, mac, pkts, index, n, origin);
 }
 
 static uint32_t load_flags(const struct iface_row *row)
@@ -136,7 +161,7 @@ static __rte_always_inline void receive(struct fp_worker *w, uint32_t iface, str
 	uint64_t mac = load_mac(row);
 
 	if (likely((flags & INPUT_FLAGS) == FPC_IFACE_UP))
-		sort(w, iface, mac, pkts, n, origin);
+		dispatch(w, iface, mac, pkts, n, origin);
 	else
 		for (uint16_t i = 0; i < n; i++)
 			exception(w, pkts[i], origin, refusal(iface, flags));

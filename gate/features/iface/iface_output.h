@@ -49,14 +49,6 @@ static inline void ether_put(struct rte_mbuf *m, const struct ether_words *l2, u
 	memcpy(at + 12, &type, 2);
 }
 
-/* And queues it on @port: the short way, where there are neither hooks nor stages. */
-static inline void ether_output(struct fp_worker *w, uint16_t port, const struct ether_words *l2,
-				uint16_t type, struct rte_mbuf *m)
-{
-	ether_put(m, l2, type);
-	fp_port_send(w, port, m);
-}
-
 /* Worker: takes @len bytes of headers off the front of @m, for iface_receive. They stay before the data, unchanged. False: that
  * doesn't work (more than l2_len can count, or not in the first segment); nothing was done, and Linux should have it. */
 static inline bool iface_decapsulate(struct rte_mbuf *m, uint16_t len)

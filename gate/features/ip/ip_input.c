@@ -60,25 +60,20 @@ static inline uint32_t destination(const struct header *h)
 	return rte_be_to_cpu_32(h->c);
 }
 
-/* RFC 1071: the sum over a right header, its checksum included, is all ones. */
+/* RFC 1071: the sum over a right header, its checksum included, is all ones: a multiple of 65535. So is that of larger words
+ * with their carries brought round. */
 static inline bool checksum_right(const struct header *h)
 {
-	uint64_t sum =
-		(h->a & UINT32_MAX) + (h->a >> 32) + (h->b & UINT32_MAX) + (h->b >> 32) + h->c;
+	uint64_t sum = h->a + h->b;
 
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum == 0xffff;
+	sum += sum < h->b;
+	sum += h->c;
+	sum += sum < h->c;
+	return sum % 0xffff == 0;
 }
 
-/* 0/8, 127/8 and from 224/4 on: no source or destination that a router forwards. */
-static inline bool special(uint32_t addr)
-{
-	uint32_t first = addr >> 24;
-
-	return first - 1 > 222 || first == 127;
-}
+/* By the first byte, 0/8, 127/8 and from 224/4 on: no source or destination that a router forwards. */
+static const bool special[256] = {[0] = true, [127] = true, [224 ... 255] = true};
 
 /* Linux takes no packet from its own addresses; with custom local routes it looks up the source's route. */
 static __rte_noinline bool source_is_local(uint32_t vrf, uint32_t src)
@@ -89,23 +84,24 @@ static __rte_noinline bool source_is_local(uint32_t vrf, uint32_t src)
 }
 
 /* Why a packet with this header isn't forwarded; the checks of ip_input in Linux's order. */
-static __rte_noinline enum reason refusal(const struct rte_mbuf *m, const struct header *h)
+static __rte_noinline enum reason refusal(const struct rte_mbuf *m)
 {
-	uint8_t ihl = version_ihl(h) & 0xf;
+	struct header h = load_header(m);
+	uint8_t ihl = version_ihl(&h) & 0xf;
 
-	if (version_ihl(h) >> 4 != 4)
+	if (version_ihl(&h) >> 4 != 4)
 		return EXCEPTION_IP_VERSION;
 	if (ihl < 5)
 		return EXCEPTION_IP_HEADER_LENGTH;
-	if (ihl == 5 && !checksum_right(h))
+	if (ihl == 5 && !checksum_right(&h))
 		return EXCEPTION_IP_CHECKSUM;
-	if (total_length(h) > m->pkt_len || total_length(h) < 4 * ihl)
+	if (total_length(&h) > m->pkt_len || total_length(&h) < 4 * ihl)
 		return EXCEPTION_IP_LENGTH;
 	if (ihl > 5)
 		return EXCEPTION_IP_OPTIONS;
-	if (special(source(h)))
+	if (special[source(&h) >> 24])
 		return EXCEPTION_IP_SOURCE;
-	if (special(destination(h)))
+	if (special[destination(&h) >> 24])
 		return EXCEPTION_IP_DESTINATION;
 	return EXCEPTION_IP_TTL;
 }
@@ -113,11 +109,14 @@ static __rte_noinline enum reason refusal(const struct rte_mbuf *m, const struct
 /* As Linux's ip_decrease_ttl. RFC 1624 gives the same: the sum of a right header is never 0x0000. */
 static inline void decrease_ttl(void *header)
 {
-	struct rte_ipv4_hdr *ip = header;
-	uint32_t sum = ip->hdr_checksum + (uint32_t)RTE_BE16(0x0100);
+	uint8_t *at = (uint8_t *)header + offsetof(struct rte_ipv4_hdr, time_to_live);
+	uint32_t word, sum;
 
-	ip->hdr_checksum = sum + (sum >= 0xffff);
-	ip->time_to_live--;
+	memcpy(&word, at, sizeof(word)); /* TTL, protocol, checksum */
+	sum = (word >> 16) + RTE_BE16(0x0100);
+	sum += sum >= 0xffff;
+	word = (word & 0xffff) - 1 + (sum << 16);
+	memcpy(at, &word, sizeof(word));
 }
 
 static uint32_t lookup_one(const struct fp_burst *b, const struct rte_mbuf *m)
@@ -180,8 +179,8 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 		dst = destination(&h);
 		if (unlikely(version_ihl(&h) != 0x45 || len > m->pkt_len ||
 			     len < sizeof(struct rte_ipv4_hdr) || !checksum_right(&h) ||
-			     ttl(&h) <= 1 || special(src) || special(dst))) {
-			fp_exception(w, m, refusal(m, &h));
+			     ttl(&h) <= 1 || (special[src >> 24] | special[dst >> 24]))) {
+			fp_exception(w, m, refusal(m));
 			continue;
 		}
 		if (unlikely(vrf_maybe_local4(vrf_row_, src) && source_is_local(vrf, src))) {
@@ -197,45 +196,37 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 	return kept;
 }
 
-static inline void prefetch_node(const struct mtrie_line_row *lines, uint32_t e, unsigned index)
-{
-	const mtrie_entry *at = lines[e & MTRIE_LINE].entry;
-
-	rte_prefetch0(e & MTRIE_FULL ? at + index : at);
-}
-
-/* mtrie4_lookup over a burst, a level at a time. */
+/* mtrie4_lookup over a burst, a level at a time, for those that have one more. */
 static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts, const uint32_t *dst,
 				       uint16_t n)
 {
 	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
 	const struct mtrie_line_row *lines = mtrie4_lines;
-	const struct nexthop_row *nexthops = nexthop_rows;
+	uint32_t node[FP_BURST];
+	uint8_t deeper[FP_BURST];
+	uint16_t n_deeper = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		uint32_t e = atomic_load_explicit(&root[dst[i] >> 16], memory_order_acquire);
+		uint32_t e = mtrie_load(&root[dst[i] >> 16]);
 
-		pkts[i].nexthop = e;
-		if (e & MTRIE_NODE)
-			prefetch_node(lines, e, dst[i] >> 8 & 0xff);
-	}
-	for (uint16_t i = 0; i < n; i++) {
-		uint32_t e = pkts[i].nexthop;
-
-		if (!(e & MTRIE_NODE))
-			continue;
-		e = mtrie_pick(lines, e, dst[i] >> 8 & 0xff);
-		pkts[i].nexthop = e;
-		if (e & MTRIE_NODE)
-			prefetch_node(lines, e, dst[i] & 0xff);
-	}
-	for (uint16_t i = 0; i < n; i++) {
-		uint32_t e = pkts[i].nexthop;
-
-		if (e & MTRIE_NODE)
-			e = mtrie_pick(lines, e, dst[i] & 0xff);
 		pkts[i].nexthop = e & MTRIE_VALUE;
-		rte_prefetch0(&nexthops[pkts[i].nexthop]);
+		node[n_deeper] = e;
+		deeper[n_deeper] = i;
+		n_deeper += e >> 31;
+	}
+	for (unsigned shift = 8; n_deeper; shift -= 8) {
+		uint16_t still = 0;
+
+		for (uint16_t j = 0; j < n_deeper; j++) {
+			uint8_t i = deeper[j];
+			uint32_t e = mtrie_pick(lines, node[j], dst[i] >> shift & 0xff);
+
+			pkts[i].nexthop = e & MTRIE_VALUE;
+			node[still] = e;
+			deeper[still] = i;
+			still += e >> 31;
+		}
+		n_deeper = still;
 	}
 }
 

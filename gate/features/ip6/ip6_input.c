@@ -35,13 +35,24 @@ static inline uint32_t packet_length(const struct header *h)
 	return sizeof(*h) + rte_be_to_cpu_16(h->payload_length);
 }
 
+/* Those that begin with 0x00, 0xfe or 0xff. */
+static inline bool maybe_special(const uint8_t addr[16])
+{
+	return (uint8_t)(addr[0] + 2) <= 2;
+}
+
 /* ::/64 (unspecified, loopback, addresses that hold IPv4 ones), fe80::/10, ff00::/8. */
-static inline bool special(const uint8_t addr[16])
+static bool special(const uint8_t addr[16])
 {
 	uint64_t high;
 
 	memcpy(&high, addr, sizeof(high));
 	return !high || addr[0] == 0xff || (addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80);
+}
+
+static __rte_noinline bool is_special(const struct header *h)
+{
+	return special(h->src) || special(h->dst);
 }
 
 /* Linux may answer for an address that it's a proxy of (ip neigh add proxy), though it forwards what else is for it. */
@@ -131,8 +142,8 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 			continue;
 		}
 		if (unlikely(*(const uint8_t *)h >> 4 != 6 || packet_length(h) > m->pkt_len ||
-			     h->next_header == HOP_BY_HOP || h->hop_limit <= 1 || special(h->src) ||
-			     special(h->dst))) {
+			     h->next_header == HOP_BY_HOP || h->hop_limit <= 1 ||
+			     ((maybe_special(h->src) | maybe_special(h->dst)) && is_special(h)))) {
 			fp_exception(w, m, refusal(m, h));
 			continue;
 		}
@@ -156,14 +167,15 @@ static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts,
 {
 	const mtrie_entry *root = mtrie6_roots[vrf_root6(vrf)].entry;
 	uint8_t deeper[FP_BURST], at[FP_BURST];
+	uint32_t node[FP_BURST];
 	uint16_t n_deeper = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		uint32_t e = atomic_load_explicit(&root[(uint32_t)dst[i][0] << 8 | dst[i][1]],
-						  memory_order_acquire);
+		uint32_t e = mtrie_load(&root[(uint32_t)dst[i][0] << 8 | dst[i][1]]);
 
-		pkts[i].nexthop = e;
-		at[i] = 2;
+		pkts[i].nexthop = e & MTRIE_VALUE;
+		node[n_deeper] = e;
+		at[n_deeper] = 2;
 		deeper[n_deeper] = i;
 		n_deeper += e >> 31;
 	}
@@ -171,18 +183,16 @@ static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts,
 		uint16_t still = 0;
 
 		for (uint16_t j = 0; j < n_deeper; j++) {
-			uint16_t i = deeper[j];
-			uint32_t e = mtrie6_step(pkts[i].nexthop, dst[i], &at[i]);
+			uint8_t i = deeper[j], byte = at[j];
+			uint32_t e = mtrie6_step(node[j], dst[i], &byte);
 
-			pkts[i].nexthop = e;
+			pkts[i].nexthop = e & MTRIE_VALUE;
+			node[still] = e;
+			at[still] = byte;
 			deeper[still] = i;
 			still += e >> 31;
 		}
 		n_deeper = still;
-	}
-	for (uint16_t i = 0; i < n; i++) {
-		pkts[i].nexthop &= MTRIE_VALUE;
-		rte_prefetch0(&nexthop_rows[pkts[i].nexthop]);
 	}
 }
 

@@ -90,10 +90,10 @@ static inline uint32_t forward_iface_mtu(const struct iface_row *out,
 }
 
 /* Whether a packet of @len bytes from @iface goes the short way to @nexthop. */
-static inline bool forward_usable(const struct nexthop_row *nexthop, uint32_t iface, uint32_t len,
-				  const struct forward_family *f)
+static inline bool forward_usable(const struct iface_row *ifaces, const struct nexthop_row *nexthop,
+				  uint32_t iface, uint32_t len, const struct forward_family *f)
 {
-	const struct iface_row *out = &iface_rows[nexthop->iface];
+	const struct iface_row *out = &ifaces[nexthop->iface];
 	uint8_t type = nexthop->type;
 
 	return (type == NEXTHOP_GATEWAY || type == NEXTHOP_CONNECTED) &&
@@ -121,6 +121,85 @@ static inline bool forward_can_trim(struct rte_mbuf *m, uint32_t len)
 	return m->nb_segs == 1 || m->pkt_len - len <= rte_pktmbuf_lastseg(m)->data_len;
 }
 
+/* Where a packet goes that takes the short way. */
+struct forward_to {
+	uint32_t neigh, iface; /* rows */
+};
+
+/* Whether all packets go the short way to the same neighbour, *@ret: as nearly all bursts do where there's one way out, and many
+ * where there are few. */
+static inline bool forward_same(const struct fp_packet *pkts, uint16_t n, uint32_t iface,
+				const struct forward_family *f, struct forward_to *ret)
+{
+	const struct nexthop_row *nexthop = &nexthop_rows[pkts[0].nexthop];
+	uint32_t longest = 0, others = 0;
+
+	/* Mostly all that's needed to see that they don't. */
+	if (pkts[n - 1].nexthop != pkts[0].nexthop)
+		return false;
+	for (uint16_t i = 0; i < n; i++) {
+		others |= pkts[i].nexthop ^ pkts[0].nexthop;
+		longest = RTE_MAX(longest, pkts[i].len);
+	}
+	*ret = (struct forward_to){nexthop->neigh, nexthop->iface};
+	return !others && nexthop->type == NEXTHOP_GATEWAY &&
+	       forward_usable(iface_rows, nexthop, iface, longest, f);
+}
+
+/* The last steps of the short way. @same: @to is one, of all packets. */
+static __rte_always_inline void forward_send(struct fp_worker *w, uint32_t iface,
+					     struct fp_packet *pkts, uint16_t n,
+					     const struct forward_to *to, bool same, bool has_ecn,
+					     const struct forward_family *f)
+{
+	const struct iface_row *ifaces = iface_rows;
+	const struct neigh_row *neighs = neigh_rows;
+	struct ether_words l2 = ether_load(&neighs[to[0].neigh]);
+	struct tx_tally tally = {.ip = IP_COUNTERS(f->family)};
+	struct fp_tx tx = {0};
+	uint64_t trimmed = 0, ecn = 0;
+
+	fp_trace(w, TRACE_NEXTHOP, pkts[0].nexthop);
+	fp_trace(w, TRACE_NEIGH, to[0].neigh);
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i].m;
+		struct forward_to at = to[same ? 0 : i];
+
+		if (!same)
+			l2 = ether_load(&neighs[at.neigh]);
+		if (unlikely(!ether_valid(&l2))) {
+			fp_exception(w, m, f->neighbour);
+			continue;
+		}
+		if (unlikely(m->pkt_len != pkts[i].len)) {
+			if (!forward_can_trim(m, pkts[i].len)) {
+				fp_exception(w, m, f->trailer);
+				continue;
+			}
+			trimmed += m->pkt_len - pkts[i].len;
+			rte_pktmbuf_trim(m, m->pkt_len - pkts[i].len);
+		}
+		if (unlikely(has_ecn))
+			ecn += forward_ecn(m, f);
+		f->rewrite(rte_pktmbuf_mtod(m, void *));
+		if (!same)
+			neigh_hit(at.neigh, w->now);
+		tx_tally_add(w, &tally, at.iface, pkts[i].len + RTE_ETHER_HDR_LEN);
+		ether_put(m, &l2, f->ethertype);
+		fp_tx_put(w, &tx, ifaces[at.iface].port, m);
+	}
+	fp_tx_end(w, &tx);
+	if (tally.sum) {
+		if (same)
+			neigh_hit(to[0].neigh, w->now);
+		tx_tally_end(w, &tally);
+		forward_count_in(w, iface, f,
+				 TALLY_BYTES(tally.all) + trimmed -
+					 TALLY_PACKETS(tally.all) * RTE_ETHER_HDR_LEN,
+				 has_ecn ? ecn : TALLY_PACKETS(tally.all));
+	}
+}
+
 /* Sends @n packets on by the short way, or else by forward_leg. @has_ecn: some may have ECN bits. */
 static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t iface,
 					      struct fp_packet *pkts, uint16_t n, bool has_ecn,
@@ -130,31 +209,35 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 	const struct iface_row *ifaces = iface_rows;
 	const struct neigh_row *neighs = neigh_rows;
 	struct fp_packet aside[FP_BURST];
-	struct tx_tally tally = {.ip = IP_COUNTERS(f->family)};
-	uint64_t trimmed = 0, ecn = 0;
-	uint32_t neigh[FP_BURST];
-	uint32_t output[FP_BURST];
+	struct forward_to to[FP_BURST];
 	uint16_t kept = 0, n_aside = 0;
 	bool large = false;
 
+	if (unlikely(!n))
+		return;
 	if (unlikely((vrf_rows[ifaces[iface].vrf].stages | fp_stages_on()) & forward_stages(f))) {
-		if (n)
-			forward_aside(w, iface, pkts, n, f);
+		forward_aside(w, iface, pkts, n, f);
 		return;
 	}
+	if (forward_same(pkts, n, iface, f, to)) {
+		forward_send(w, iface, pkts, n, to, true, has_ecn, f);
+		return;
+	}
+	for (uint16_t i = 0; i < n; i++)
+		rte_prefetch0(&nexthops[pkts[i].nexthop]);
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i].m;
 		const struct nexthop_row *nexthop = &nexthops[pkts[i].nexthop];
 		uint32_t row;
 
-		if (unlikely(!forward_usable(nexthop, iface, pkts[i].len, f))) {
+		if (unlikely(!forward_usable(ifaces, nexthop, iface, pkts[i].len, f))) {
 			if (nexthop->type == NEXTHOP_GROUP) {
 				pkts[i].nexthop =
 					forward_choose(w, ifaces[iface].vrf, m, pkts[i].nexthop, f);
 				nexthop = &nexthops[pkts[i].nexthop];
 			}
-			if (!forward_usable(nexthop, iface, pkts[i].len, f)) {
-				if (forward_usable(nexthop, iface, 0, f)) {
+			if (!forward_usable(ifaces, nexthop, iface, pkts[i].len, f)) {
+				if (forward_usable(ifaces, nexthop, iface, 0, f)) {
 					large = true;
 					pkts[kept++] = pkts[i];
 				} else {
@@ -173,50 +256,14 @@ static __rte_always_inline void forward_burst(struct fp_worker *w, uint32_t ifac
 		}
 		rte_prefetch0(&neighs[row]);
 		rte_prefetch0(&neigh_hits[row]);
-		neigh[kept] = row;
-		output[kept] = nexthop->iface;
+		to[kept] = (struct forward_to){row, nexthop->iface};
 		pkts[kept++] = pkts[i];
 	}
 	if (unlikely(n_aside))
 		forward_aside(w, iface, aside, n_aside, f);
 	/* All of them, so that those of a flow stay in order. */
-	if (unlikely(large)) {
+	if (unlikely(large))
 		forward_aside(w, iface, pkts, kept, f);
-		return;
-	}
-
-	if (kept) {
-		fp_trace(w, TRACE_NEXTHOP, pkts[0].nexthop);
-		fp_trace(w, TRACE_NEIGH, neigh[0]);
-	}
-	for (uint16_t i = 0; i < kept; i++) {
-		struct rte_mbuf *m = pkts[i].m;
-		struct ether_words l2 = ether_load(&neighs[neigh[i]]);
-
-		if (unlikely(!ether_valid(&l2))) {
-			fp_exception(w, m, f->neighbour);
-			continue;
-		}
-		if (unlikely(m->pkt_len != pkts[i].len)) {
-			if (!forward_can_trim(m, pkts[i].len)) {
-				fp_exception(w, m, f->trailer);
-				continue;
-			}
-			trimmed += m->pkt_len - pkts[i].len;
-			rte_pktmbuf_trim(m, m->pkt_len - pkts[i].len);
-		}
-		if (unlikely(has_ecn))
-			ecn += forward_ecn(m, f);
-		f->rewrite(rte_pktmbuf_mtod(m, void *));
-		neigh_hit(neigh[i], w->now);
-		tx_tally_add(w, &tally, output[i], pkts[i].len + RTE_ETHER_HDR_LEN);
-		ether_output(w, ifaces[output[i]].port, &l2, f->ethertype, m);
-	}
-	if (tally.sum) {
-		tx_tally_end(w, &tally);
-		forward_count_in(w, iface, f,
-				 TALLY_BYTES(tally.all) + trimmed -
-					 TALLY_PACKETS(tally.all) * RTE_ETHER_HDR_LEN,
-				 has_ecn ? ecn : TALLY_PACKETS(tally.all));
-	}
+	else if (likely(kept))
+		forward_send(w, iface, pkts, kept, to, false, has_ecn, f);
 }
