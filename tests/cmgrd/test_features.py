@@ -36,6 +36,7 @@ from sluice.cmgrd.kernel import (
     Object,
     PathMtu,
     Policy,
+    PolicyDefault,
     Qdisc,
     Rule,
 )
@@ -60,6 +61,7 @@ FAMILIES: dict[type, Family] = {
     ChainRule: Family.CHAIN,
     PathMtu: Family.RULE,
     Policy: Family.POLICY,
+    PolicyDefault: Family.POLICY,
 }
 
 
@@ -317,14 +319,14 @@ def test_chains_that_see_forwarded_packets_guard(
     assert ("take the fast path again" in caplog.text) is bool(flags)
 
 
-def test_ipsec_policies_guard_unless_they_are_of_a_socket() -> None:
+def test_a_default_ipsec_policy_that_blocks_guards() -> None:
     core = settled()
-    give(core, Policy(AF_INET, 1, 3))
-    assert only(core, "vrf")["flags"] == []
-    give(core, Policy(AF_INET6, 2, 2, mark=0xFB000000, mark_mask=0xFF000000))  # fp-rte's
-    assert only(core, "vrf")["flags"] == []
     give(core, Policy(AF_INET6, 2, 2))
-    assert only(core, "vrf")["flags"] == ["POLICY6"]
+    assert only(core, "vrf")["flags"] == []
+    give(core, PolicyDefault(blocks=True))
+    assert only(core, "vrf")["flags"] == ["POLICY4", "POLICY6"]
+    give(core, PolicyDefault(blocks=False))
+    assert only(core, "vrf")["flags"] == []
 
 
 # --- routes

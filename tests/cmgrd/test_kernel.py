@@ -317,35 +317,70 @@ def test_nftables_chains_on_the_way_guard_the_vrf() -> None:
     in_namespace(run)
 
 
-def test_ipsec_policies_guard_the_vrf() -> None:
+def test_ipsec_policies_come_and_go() -> None:
     async def run() -> None:
         async with following() as follower:
             vrfs = follower.core.objects.wanted[FEATURES["vrf"].id]
+            policies = follower.core.objects.wanted[FEATURES["ipsec"].id]
             four, six = "src 10.0.0.0/8 dst 10.1.0.0/16", "src 2001:db8::/32 dst 2001:db8:1::/48"
             tunnel = "tmpl src 192.0.2.1 dst 192.0.2.2 proto esp mode tunnel"
             both = ["POLICY4", "POLICY6"]
-            for command, wanted in [
-                (f"policy add {four} dir out {tunnel}", ["POLICY4"]),
-                (f"policy add {six} dir fwd action block", both),
-                (f"policy update {four} dir out priority 7 {tunnel}", both),
-                (f"policy delete {four} dir out", ["POLICY6"]),
-                ("policy flush", []),
-                ("policy setdefault fwd block", both),
-                ("policy setdefault fwd accept", []),
-                (f"policy add {four} dir in {tunnel} limit time-hard 1", ["POLICY4"]),
+
+            def state() -> tuple[list[tuple[str, int]], list[str]]:
+                """Source and priority of each policy; the VRF's guard."""
+                shown = [decode("ipsec", body)["policy"] for body in policies.values()]
+                found = sorted((p["sel"]["src"], p["priority"]) for p in shown)
+                return found, decode("vrf", next(iter(vrfs.values())))["flags"]
+
+            for command, wanted, guard in [
+                (f"policy add {four} dir out {tunnel}", [("10.0.0.0", 0)], []),
+                (f"policy add {six} dir fwd action block", [("10.0.0.0", 0), ("2001:db8::", 0)], []),
+                (f"policy update {four} dir out {tunnel} tmpl proto ah mode transport",
+                 [("10.0.0.0", 0), ("2001:db8::", 0)], []),
+                (f"policy add {four.replace("10.1", "10.2")} dir out priority 7 {tunnel}",
+                 [("10.0.0.0", 0), ("10.0.0.0", 7), ("2001:db8::", 0)], []),
+                (f"policy delete {four} dir out", [("10.0.0.0", 7), ("2001:db8::", 0)], []),
+                ("policy flush", [], []),
+                ("policy setdefault fwd block", [], both),
+                ("policy setdefault fwd accept", [], []),
+                (f"policy add {four} dir in {tunnel} limit time-hard 1", [("10.0.0.0", 0)], []),
                 # It has expired.
-                ("policy count", []),
+                ("policy count", [], []),
                 # A reserved number is no SA.
-                ("state allocspi src 192.0.2.1 dst 192.0.2.2 proto esp min 0x100 max 0x200", []),
-            ]:
+                ("state allocspi src 192.0.2.1 dst 192.0.2.2 proto esp min 0x100 max 0x200", [], []),
+            ]:  # fmt: skip
                 subprocess.run(
                     ["ip", "xfrm", *command.split()], check=True, stdout=subprocess.DEVNULL
                 )
-                async with asyncio.timeout(5):
-                    while decode("vrf", next(iter(vrfs.values())))["flags"] != wanted:
-                        await asyncio.sleep(0.01)
+                try:
+                    async with asyncio.timeout(5):
+                        while state() != (wanted, guard):
+                            await asyncio.sleep(0.01)
+                except TimeoutError:
+                    raise AssertionError(f"{command}: {state()}") from None
             await equals_fresh(follower)
             assert not follower.core.counts["malformed"]
+
+    in_namespace(run)
+
+
+def test_many_ipsec_policies_survive_lost_messages() -> None:
+    """A small buffer, and more at once than it holds."""
+
+    async def run() -> None:
+        async with following(buffer=1) as follower:
+            lines = [
+                f"xfrm policy add src 10.0.0.0/8 dst 10.{i >> 8}.{i & 255}.0/24 dir out"
+                " tmpl src 192.0.2.1 dst 192.0.2.2 proto esp mode tunnel"
+                for i in range(400)
+            ]
+            ip(*lines)
+            await equals_fresh(follower)
+            assert len(follower.core.objects.wanted[FEATURES["ipsec"].id]) == 400
+            assert follower.core.counts["lost"]
+            ip("xfrm policy flush", *lines[:7])
+            await equals_fresh(follower)
+            assert len(follower.core.objects.wanted[FEATURES["ipsec"].id]) == 7
 
     in_namespace(run)
 

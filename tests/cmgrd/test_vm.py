@@ -1,9 +1,12 @@
 """cmgrd against the appliance's own kernel: the kinds of links and policies that a build machine's kernel lacks."""
 
 import asyncio
+import socket
 import subprocess
+from typing import Any
 
 import pytest
+from _sluice import lib
 from sluice.cmgrd.follower import Follower
 from sluice.fpc import FEATURES, decode
 
@@ -95,21 +98,71 @@ def test_a_macvlan_makes_the_device_below_foreign() -> None:
     in_namespace(run)
 
 
-def test_ipsec_policies_guard_their_family() -> None:
+def sas(follower: Follower) -> dict[str, dict[str, Any]]:
+    """By SPI in hex."""
+    found = follower.core.objects.wanted[FEATURES["ipsec"].id].values()
+    shown = [decode("ipsec", body) for body in found]
+    return {f"{socket.ntohl(one['spi']):#x}": one for one in shown if one["kind"] == 1}
+
+
+GCM = "aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 128"
+CBC = "enc cbc(aes) 0xa0a1a2a3a4a5a6a7a8a9aaabacadaeaf auth-trunc hmac(sha256) 0xb0b1b2b3b4b5b6b7b8b9babbbcbdbebf 128"
+ENDS = "src 192.0.2.1 dst 192.0.2.2 proto esp"
+
+
+def xfrm(words: str) -> None:
+    subprocess.run(["ip", "xfrm", *words.split()], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_sas_are_followed() -> None:
+    """Added, reserved and filled, updated, expired, deleted, flushed; of some the contract knows nothing."""
+
     async def run() -> None:
         ip(*SETUP)
         async with following() as follower:
-            assert not policy(follower)
-            selector = "src 192.0.2.0/24 dst 198.51.100.0/24 dir fwd"
-            subprocess.run(
-                f"ip xfrm policy add {selector} tmpl src 192.0.2.1 dst 198.51.100.1"
-                " proto esp mode tunnel".split(),
-                check=True,
-            )
-            await until_true("no guard", lambda: policy(follower) == {"POLICY4"})
-            subprocess.run(f"ip xfrm policy delete {selector}".split(), check=True)
-            await until_true("the guard stays", lambda: not policy(follower))
+            xfrm(f"state add {ENDS} spi 0x101 reqid 7 mode tunnel replay-window 64 flag esn {GCM}")
+            await until_true("no SA", lambda: set(sas(follower)) == {"0x101"})
+            one = sas(follower)["0x101"]["sa"]
+            assert (one["cipher"], one["icv_len"], one["reqid"]) == (lib.FPC_IPSEC_AES_GCM, 16, 7)
+            assert (one["replay_window"], one["key_len"], one["mode"]) == (64, 20, 1)
+            xfrm(f"state allocspi {ENDS} mode tunnel min 0x102 max 0x102")
+            xfrm(f"state update {ENDS} spi 0x102 mode tunnel {CBC}")
+            await until_true("not filled", lambda: set(sas(follower)) == {"0x101", "0x102"})
+            # An update of one that is there changes its limits only.
+            xfrm(f"state update {ENDS} spi 0x102 mode tunnel {CBC} limit byte-soft 12345")
+            await until_true("limits", lambda: sas(follower)["0x102"]["sa"]["soft_bytes"] == 12345)
+            xfrm(f"state add {ENDS} spi 0x103 mode tunnel {GCM} limit time-hard 2")
+            xfrm(f"state add {ENDS} spi 0x104 mode tunnel aead rfc4309(ccm(aes)) 0x{'11' * 19} 128")
+            await until_true("no CCM", lambda: "0x104" in sas(follower))
+            assert sas(follower)["0x104"]["flags"] == ["LINUX"]
+            assert sas(follower)["0x104"]["sa"]["key_len"] == 0
+            await until_true("it doesn't expire", lambda: "0x103" not in sas(follower))
             await equals_fresh(follower, timeout=30)
+            xfrm(f"state delete {ENDS} spi 0x101")
+            await until_true("not gone", lambda: set(sas(follower)) == {"0x102", "0x104"})
+            xfrm("state flush")
+            await until_true("not flushed", lambda: not sas(follower))
+            await equals_fresh(follower, timeout=30)
+            assert not follower.core.counts["malformed"]
+
+    in_namespace(run)
+
+
+def test_200_tunnels_survive_lost_messages_and_rekeys() -> None:
+    async def run() -> None:
+        ip(*SETUP)
+        async with following(buffer=1) as follower:
+            for spi in range(0x1000, 0x10C8):
+                xfrm(f"state add {ENDS} spi {spi:#x} reqid {spi} mode tunnel {GCM}")
+            await until_true("SAs lack", lambda: len(sas(follower)) == 200)
+            await equals_fresh(follower, timeout=60)
+            before = follower.core.objects.changes
+            for spi in range(0x1000, 0x1014):
+                xfrm(f"state add {ENDS} spi {spi + 0x1000:#x} reqid {spi} mode tunnel {GCM}")
+                xfrm(f"state delete {ENDS} spi {spi:#x}")
+            await until_true("no rekey", lambda: follower.core.objects.changes >= before + 40)
+            await equals_fresh(follower, timeout=60)
+            assert len(sas(follower)) == 200
 
     in_namespace(run)
 

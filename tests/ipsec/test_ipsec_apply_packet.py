@@ -41,6 +41,16 @@ def test_keys_of_an_sa_never_come_back(router: Router) -> None:
     assert b"\x00\x00\x12\x34" in body
 
 
+def test_a_key_of_zeros_is_none(router: Router) -> None:
+    """What is dumped or recorded can be sent again, but encrypts nothing."""
+    keys = {"key": bytes(20)}, {"auth_key": bytes(32), "auth": lib.FPC_IPSEC_HMAC_SHA256}
+    before = router.used("ipsec_sa")
+    for one in keys:
+        with pytest.raises(Refused, match="key of zeros"):
+            router.set("ipsec", sa(HERE, PEER, 0x1234, **one))
+    assert router.used("ipsec_sa") == before
+
+
 def test_a_policy_is_served_by_the_sa_that_linux_would_take(router: Router) -> None:
     router.set("ipsec", out_policy(reqid=7))
     assert serving(router) == [0]
@@ -76,7 +86,7 @@ def test_new_lifetimes_and_ports_stay_in_the_row_and_a_new_key_does_not(router: 
     router.set("ipsec", sa(HERE, PEER, 6, encap=2, encap_sport=2, soft_bytes=1000, oseq=5))
     (row,) = shown(router, "ipsec_sa")
     assert (int(row.generation), row.soft_bytes, row.encap_sport) == (before, 1000, 2)
-    router.set("ipsec", sa(HERE, PEER, 6, encap=2, key=bytes(20)))
+    router.set("ipsec", sa(HERE, PEER, 6, encap=2, key=bytes(range(20, 40))))
     (row,) = shown(router, "ipsec_sa")
     assert int(row.generation) > before
 

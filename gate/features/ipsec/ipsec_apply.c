@@ -248,6 +248,13 @@ static uint32_t add_row(const struct fpc_ipsec *m)
 	return row;
 }
 
+static bool is_zero(const uint8_t *bytes, size_t n)
+{
+	while (n && !*bytes)
+		bytes++, n--;
+	return !n;
+}
+
 static int check_sa(const struct fpc_ipsec *m, struct err *err)
 {
 	const struct fpc_ipsec_sa *sa = &m->sa;
@@ -274,6 +281,13 @@ static int check_sa(const struct fpc_ipsec *m, struct err *err)
 	if (!sa->cipher && sa->key_len) {
 		fpm_field("key_len");
 		return err_set(err, EINVAL, "SA with a key and without a cipher");
+	}
+	/* Everybody would know that key. */
+	if ((sa->key_len && is_zero(m->key, sa->key_len)) ||
+	    (sa->auth_key_len && is_zero(m->auth_key, sa->auth_key_len))) {
+		fpm_field("key");
+		return err_set(err, EKEYREJECTED,
+			       "SA with a key of zeros: recordings and dumps have those instead");
 	}
 	if (sa->replay_window > IPSEC_WINDOW_MAX && !(m->flags & FPC_IPSEC_LINUX)) {
 		fpm_field("replay_window");

@@ -20,7 +20,6 @@ from sluice.cmgrd.kernel import (
     MultipathSeed,
     Namespace,
     PathMtu,
-    Policy,
     PolicyDefault,
 )
 
@@ -46,7 +45,6 @@ CHAIN_FAMILIES = {
     AF_INET: (AF_INET,),
     AF_INET6: (AF_INET6,),
 }
-POLICY_OF_SOCKET = 3
 
 
 class Sync(Feature):
@@ -56,7 +54,6 @@ class Sync(Feature):
     def __init__(self, **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
         self.chains: Mirror[tuple[int, str, str], Chain] = Mirror()
-        self.policies: Mirror[tuple[int, int, int], Policy] = Mirror()
         # Whether all rules of a chain are ones that the fast path follows too; by (family, table, chain).
         self.followed: dict[tuple[int, str, str], bool] = {}
         self.fresh: dict[tuple[int, str, str], bool] = {}  # the same, while they're dumped
@@ -94,7 +91,6 @@ class Sync(Feature):
     def mirror(self, family: Family) -> Mirror[Any, Any] | None:
         mirrors: dict[Family, Mirror[Any, Any]] = {
             Family.CHAIN: self.chains,
-            Family.POLICY: self.policies,
             Family.MROUTE: self.mroutes,
         }
         return mirrors.get(family)
@@ -119,12 +115,6 @@ class Sync(Feature):
                 self.namespace = namespace
             case Chain() as chain:
                 self.chains.put((chain.family, chain.table, chain.name), chain)
-            case Policy() as policy:
-                number = (policy.family, policy.direction, policy.index)
-                if gone:
-                    self.policies.pop(number, None)
-                elif not policy.of_fptun:
-                    self.policies.put(number, policy)
             case PolicyDefault() as default:
                 self.policy_default = default
             case MulticastRoute() as route:
@@ -183,9 +173,6 @@ class Sync(Feature):
             return "net.ipv4.ip_forward_use_pmtu is set"
         if self.policy_default.blocks:
             return "packets without an IPsec policy are dropped (ip xfrm policy getdefault)"
-        for policy in self.policies.values():
-            if policy.direction < POLICY_OF_SOCKET and policy.family in (0, family):
-                return "IPsec policies are installed"
         return ""
 
     def describe(self, key: bytes, body: bytes | None) -> str:

@@ -9,7 +9,7 @@
 
 enum fpc_vrf_flags {
 	/* Linux would apply something to forwarded packets that the fast path doesn't know (ip rules beyond the default
-	 * ones, nftables base chains on a forwarding hook, XFRM policies): all packets of the family take Linux. */
+	 * ones, nftables base chains on a forwarding hook, a default XFRM policy that blocks): all packets of the family take Linux. */
 	FPC_VRF_POLICY4 = 1 << 0,
 	FPC_VRF_POLICY6 = 1 << 1,
 	/* net.ipv4.fib_multipath_hash_policy is 1: ports and protocol count too */
