@@ -55,8 +55,8 @@ if [ ! -e $base/ready ]; then
 	mount --bind /lib/modules $root/lib/modules
 	mount --bind /run/sluice-tools $root/run
 	# The tests are for the image's own programs, and need the ports and huge pages that these hold.
-	systemctl stop sluice.target hitflagsd.service cmgrd.service fp-rte.service fpmd.service
-	for path in /usr/sbin/fp-rte /usr/sbin/fpmd /usr/bin/cmgrd /usr/bin/hitflagsd /usr/bin/fp-cli \
+	systemctl stop sluice.target fpsd.service hitflagsd.service cmgrd.service fp-rte.service fpmd.service
+	for path in /usr/sbin/fp-rte /usr/sbin/fpmd /usr/bin/cmgrd /usr/bin/hitflagsd /usr/bin/fpsd /usr/bin/fp-cli \
 		/usr/bin/fp-cpu-usage /usr/bin/fp-sync /usr/bin/fp-stats \
 		/usr/lib/sluice /usr/lib/python3/dist-packages/sluice /usr/lib/python3/dist-packages/_sluice*; do
 		[ ! -e "$path" ] || cp -a "$path" "$root${path%/*}/"

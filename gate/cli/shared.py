@@ -20,7 +20,7 @@ from sluice.cli.command import Command, Row
 from sluice.cli.text import text
 from sluice.cli.view import View
 
-DAEMONS = ("fpmd", "fp-rte", "cmgrd", "hitflagsd")
+DAEMONS = ("fpmd", "fp-rte", "cmgrd", "hitflagsd", "fpsd")
 REASON_DROP, REASON_EXCEPTION = 0, 1
 CLASSES = ("control", "local", "forwarded")
 

@@ -24,6 +24,7 @@ PARSERS = {
     "fp-sync": "sluice.cmgrd.fp_sync",
     "cmgrd": "sluice.cmgrd.app",
     "hitflagsd": "sluice.hitflags.app",
+    "fpsd": "sluice.fpsd.app",
 }
 SECTIONS = {
     "fp-cli": 1,
@@ -33,6 +34,7 @@ SECTIONS = {
     "fpmd": 8,
     "cmgrd": 8,
     "hitflagsd": 8,
+    "fpsd": 8,
     "fp-stats": 1,
 }
 OPTION = re.compile(r"^  (?:-(\w), )?--([\w-]+)(?:=(\w+))?\s{2,}(\S.*)$")

@@ -13,6 +13,7 @@ import pytest
 from sluice.cli import cpu_usage
 from sluice.cli import main as cli
 from sluice.cmgrd import app, fp_sync
+from sluice.fpsd import app as fpsd
 from sluice.hitflags import app as hitflags
 
 from tests.lib import product
@@ -24,6 +25,7 @@ PARSERS = {
     "fp-sync": fp_sync.parser,
     "cmgrd": app.parser,
     "hitflagsd": hitflags.parser,
+    "fpsd": fpsd.parser,
 }
 PAGES = {
     "fp-cli": 1,
@@ -31,6 +33,7 @@ PAGES = {
     "fp-sync": 1,
     "cmgrd": 8,
     "hitflagsd": 8,
+    "fpsd": 8,
     "fp-stats": 1,
     "fp-rte": 8,
     "fpmd": 8,

@@ -78,8 +78,9 @@ def test_a_forwarded_packet_is_the_same_but_for_macs_and_ttl(
 
 def test_status_shows_all_daemons_alive(rig: Rig) -> None:
     rows = {row["daemon"]: row for row in rig.fast_path.table("status")}
-    # It isn't part of the rig.
-    assert not rows.pop("hitflagsd")["alive"]
+    # They aren't part of the rig.
+    for name in ("hitflagsd", "fpsd"):
+        assert not rows.pop(name)["alive"]
     assert {name: row["pid"] for name, row in rows.items()} == {
         daemon.name: daemon.pid for daemon in rig.daemons
     }

@@ -15,6 +15,7 @@ IN_VM = os.environ.get("SLUICE_VM") == "1"
 PYTHON_PROGRAMS = {
     "cmgrd": "sluice.cmgrd",
     "hitflagsd": "sluice.hitflags",
+    "fpsd": "sluice.fpsd",
     "fp-cli": "sluice.cli.main",
     "fp-cpu-usage": "sluice.cli.cpu_usage",
     "fp-sync": "sluice.cmgrd.fp_sync",
