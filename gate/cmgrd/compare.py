@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -215,6 +216,16 @@ def table_differences(core: Core, view: View) -> dict[Place, Row]:
     return found
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody takes connections there: the socket's name comes a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as opened:
+        try:
+            opened.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
 @contextmanager
 def shadow(view: View) -> Iterator[str]:
     """An fpmd of our own with the same settings; the name of its instance."""
@@ -232,8 +243,8 @@ def shadow(view: View) -> Iterator[str]:
             options.append(word)
     process = subprocess.Popen([program, *options], stderr=subprocess.PIPE, text=True)
     try:
-        socket = Path(f"/run/sluice/{name}/fpc.sock")
-        while not socket.exists():
+        path = Path(f"/run/sluice/{name}/fpc.sock")
+        while not listens(path):
             if process.poll() is not None:
                 assert process.stderr
                 raise CliError(
