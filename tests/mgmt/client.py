@@ -56,7 +56,7 @@ class Client:
 
     @staticmethod
     def wait(path: Path, process: subprocess.Popen[bytes]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 try:
