@@ -15,7 +15,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from _sluice import ffi, lib
@@ -144,13 +144,28 @@ class Seen:
     limits: tuple[int, int, int, int]  # bytes soft and hard, packets soft and hard
     n_bytes: int
     n_packets: int
-    replay: Replay
-    spi: int = field(default=0)  # for people
+    sent: int
+    received: int
+    window: int
+    state: Any  # the row of "ipsec_sa_state"
+    spi: int  # for people
 
     @property
     def name(self) -> str:
         """In the ledger."""
         return f"ipsec:{self.generation}"
+
+    @property
+    def news(self) -> tuple[int, int, int, int]:
+        """What is other than before if there was a packet."""
+        return self.n_bytes, self.n_packets, self.sent, self.received
+
+    def replay(self) -> Replay:
+        """With the window, which takes a while to read."""
+        seen = seen_in(self.state.blocks, self.received, self.window)
+        if self.state.generation != self.generation:
+            seen = 0  # of another SA
+        return Replay(self.sent, self.received, seen, self.window)
 
 
 def seen_sas(config: File, stats: File) -> Iterator[Seen]:
@@ -167,7 +182,6 @@ def seen_sas(config: File, stats: File) -> Iterator[Seen]:
         state = states[number]
         if state.generation != generation or sa.why != lib.IPSEC_SA_FAST:
             continue
-        received = int(state.received)
         dst, src = bytes(ffi.buffer(sa.dst)), bytes(ffi.buffer(sa.src))
         spi = int(sa.spi).to_bytes(4, "little")
         found = Seen(
@@ -180,9 +194,10 @@ def seen_sas(config: File, stats: File) -> Iterator[Seen]:
             limits=(sa.soft_bytes, sa.hard_bytes, sa.soft_packets, sa.hard_packets),
             n_bytes=int(state.bytes),
             n_packets=int(state.packets),
-            replay=Replay(
-                int(state.sent), received, seen_in(state.blocks, received, sa.window), sa.window
-            ),
+            sent=int(state.sent),
+            received=int(state.received),
+            window=int(sa.window),
+            state=state,
             spi=int.from_bytes(spi, "big"),
         )
         # All of it is this SA's only if it still is.
@@ -197,7 +212,7 @@ class Counters(Base):
         super().__init__(ledger)
         self.places = Places(NETLINK_XFRM)
         # By generation, what the kernel has been told last.
-        self.last: dict[int, tuple[int, int, Replay]] = {}
+        self.last: dict[int, tuple[int, int, int, int]] = {}
 
     def close(self) -> None:
         """End it."""
@@ -235,7 +250,7 @@ class Counters(Base):
         entry = self.ledger.entries.get(sa.name)
         if entry and entry.pending:
             return True
-        return self.last.get(sa.generation) != (sa.n_bytes, sa.n_packets, sa.replay)
+        return self.last.get(sa.generation) != sa.news
 
     def settle(self, asking: Asking, sa: Seen) -> bool:
         """Make the ledger's entry one that can be added to; False: there's no such SA."""
@@ -278,7 +293,7 @@ class Counters(Base):
             used = int(time.time())
         payload = sa.ident + struct.pack("=II", AE_RVAL | AE_LVAL | AE_CU, 0) + sa.mark
         payload += attribute(LTIME_VAL, LIFETIME.pack(n_bytes, n_packets, added, used))
-        payload += for_kernel(replay.merge(sa.replay), a)
+        payload += for_kernel(replay.merge(sa.replay()), a)
         try:
             asking.ask(NEWAE, NLM_F_REPLACE | NLM_F_ACK, payload)
         except OSError as error:
@@ -286,7 +301,7 @@ class Counters(Base):
             entry.more_bytes = entry.more_packets = 0
             return
         entry.added(n_bytes, n_packets)
-        self.last[sa.generation] = (sa.n_bytes, sa.n_packets, sa.replay)
+        self.last[sa.generation] = sa.news
         self.told += 1
         log.debug("SA %#x: %d bytes, %d packets", sa.spi, n_bytes, n_packets)
         self.expire(asking, sa, entry, n_bytes, n_packets)
