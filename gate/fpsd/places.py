@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 
+from _sluice import ffi
 from sluice.cmgrd.namespaces import FOLDER, Namespace
 from sluice.shm import File
 
@@ -83,7 +84,7 @@ class Places:
     def open(self, vrf: int, netns: int, config: File) -> Asking:
         if not vrf:
             return Asking(self.protocol)
-        name = bytes(config.structs("vrf")[vrf].name).partition(b"\0")[0].decode()
+        name = bytes(ffi.buffer(config.structs("vrf")[vrf].name)).partition(b"\0")[0].decode()
         for path in FOLDER.iterdir() if FOLDER.exists() else ():
             # A name of more than 31 bytes is cut in the table: the cookie decides.
             if not path.name.startswith(name):

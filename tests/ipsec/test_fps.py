@@ -2,7 +2,10 @@
 """SAs' counters on their way to the kernel: a kernel of Python here, which does as xfrm_replay.c and xfrm_user.c do."""
 
 import errno
+import logging
+import os
 import random
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +15,12 @@ import pytest
 from _sluice import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
+from sluice.cmgrd.namespaces import FOLDER, SO_NETNS_COOKIE, Namespace
 from sluice.features.ipsec import fps
 from sluice.fpsd.ledger import Ledger
+from sluice.fpsd.places import Places
+
+from lab import netns
 
 SPI = 0x1234
 WORD = 0xFFFFFFFF
@@ -366,6 +373,40 @@ def test_a_fast_path_that_counts_anew_takes_nothing_away(rig: Rig) -> None:
     rig.send(2)
     rig.tick()
     assert rig.kernel.n_packets == 7
+
+
+@pytest.mark.functional
+def test_sockets_are_in_the_vrfs_namespace(caplog: pytest.LogCaptureFixture) -> None:
+    """And another one when the VRF is another namespace."""
+    names = [f"t{os.getpid()}-fpsd-{i}" for i in range(2)]
+    rows = ffi.new("struct vrf_row[256]")
+    places, table = Places(fps.NETLINK_XFRM), Table("vrf", rows)
+    try:
+        seen = []
+        for name in names:
+            netns.create(name)
+            namespace = Namespace(name, FOLDER / name)
+            rows[3].netns, rows[3].name = namespace.cookie(), name.encode()
+            asking = places.asking(3, table)  # type: ignore[arg-type]
+            assert asking
+            assert places.asking(3, table) is asking  # type: ignore[arg-type]
+            cookie = asking.socket.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+            assert int.from_bytes(cookie, "little") == rows[3].netns
+            # The kernel answers: there's no such SA.
+            with pytest.raises(OSError, match="No such process"):
+                asking.ask(fps.GETAE, 0, bytes(16) + b"\1\2\3\4\2\0\x32" + bytes(25))
+            seen.append(asking)
+            namespace.close()
+        assert seen[0] is not seen[1]
+        rows[3].netns = 1
+        caplog.set_level(logging.WARNING, logger="fpsd")
+        for _ in range(3):
+            assert places.asking(3, table) is None  # type: ignore[arg-type]
+        assert caplog.text.count("VRF 3 can't be reached") == 1, "once, not each second"
+    finally:
+        places.close()
+        for name in names:
+            netns.remove(name)
 
 
 def test_a_ledger_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
