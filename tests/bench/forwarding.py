@@ -19,6 +19,7 @@ so most of testpmd-io's cycles there are waiting for memory. Compare with that f
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -40,6 +41,7 @@ RESULTS = TOP / "build/bench"
 INSERT = "insert-1m"
 WARM_SECONDS = 0.3
 ROUND_SECONDS = 1.0
+LOCK = Path("/run/sluice-bench.lock")
 HUGE_PAGES = 4096  # of 2 MiB: packets of four devices in the case with the most
 
 
@@ -103,16 +105,25 @@ def one_round(dut: Dut) -> float:
 
 @contextlib.contextmanager
 def huge_pages(least: int) -> Iterator[None]:
-    """Have at least that many 2 MiB pages reserved meanwhile."""
+    """Have at least that many 2 MiB pages reserved meanwhile, and the machine for this benchmark alone.
+
+    Devices of all benchmarks on a machine have the same names, and measure nothing beside one another.
+    """
     path = Path("/proc/sys/vm/nr_hugepages")
-    before = int(path.read_text())
-    path.write_text(str(max(before, least)))
-    try:
-        if int(path.read_text()) < least:
-            sys.exit(f"error: {path} stays below {least}\nhint: free memory on this machine")
-        yield
-    finally:
-        path.write_text(str(before))
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting for another benchmark ({LOCK})")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        before = int(path.read_text())
+        path.write_text(str(max(before, least)))
+        try:
+            if int(path.read_text()) < least:
+                sys.exit(f"error: {path} stays below {least}\nhint: free memory on this machine")
+            yield
+        finally:
+            path.write_text(str(before))
 
 
 def run_case(case: Case, duts: list[Dut], rounds: int, hz: float, dpdk: str) -> list[Row]:
