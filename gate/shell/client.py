@@ -7,6 +7,7 @@ A thread reads: replies wait for the caller, notifications go to `heard`, which 
 import contextlib
 import os
 import queue
+import shlex
 import socket
 import subprocess
 import threading
@@ -116,7 +117,8 @@ class Client:
             ours, theirs = socket.socketpair()
             to = f"{target.user}@{target.host}" if target.user else target.host
             # ServerAlive: a peer that's gone is noticed.
-            words = ["ssh", "-o", "ServerAliveInterval=15", "-p", str(target.port), "-s", "--", to]
+            words = shlex.split(os.environ.get("SLUICE_SSH", "ssh"))
+            words += ["-o", "ServerAliveInterval=15", "-p", str(target.port), "-s", "--", to]
             try:
                 self.process = subprocess.Popen(
                     [*words, "netconf"], stdin=theirs.fileno(), stdout=theirs.fileno()

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from sluice.shell import output, tree
 from sluice.shell import tools as _tools
-from sluice.shell.client import Offline
+from sluice.shell.client import Offline, RpcError
 from sluice.shell.commands import COMMANDS, Action, Command, problems
 from sluice.shell.output import Output, Plumbing
+from sluice.shell.place import of_path
 from sluice.shell.words import Line, Option, Refused, Wanted, match, quote
 from sluice.shell.world import ShellError, World
 
@@ -103,7 +104,10 @@ def _statement(world: World, line: Line) -> Action:
         if found.walks and found.sets and not world.batch:
             new = not world.exists(found.sets[-1][0])
         if new:
-            world.put(found.sets)
+            try:
+                world.put(found.sets)
+            except RpcError as error:
+                raise _pointed(world, found, error) from error
         if opens:
             world.blocks.append(world.place)
             world.place = found.place
@@ -112,6 +116,16 @@ def _statement(world: World, line: Line) -> Action:
         return Output(problems(world) if new else [])
 
     return run
+
+
+def _pointed(world: World, found: tree.Statement, error: RpcError) -> Exception:
+    """The server's refusal at the word that it's about, if it says which."""
+    for fault in error.faults:
+        place = of_path(world.schema, fault.path) if fault.path else None
+        for named, token in reversed(found.words):
+            if place is not None and named.path() == place.path():
+                return Refused(fault.message or fault.tag, token.start, token.end)
+    return error
 
 
 def _close(world: World, line: Line) -> Action:

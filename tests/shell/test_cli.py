@@ -14,6 +14,7 @@ from lab import netns
 from lab.proc import run
 from tests.mgmt.client import Client
 from tests.mgmt.test_linux import Router
+from tests.mgmt.test_ssh import ME, Sshd
 
 pytestmark = pytest.mark.functional
 
@@ -229,6 +230,28 @@ def test_offline_says_what_is_not_reachable(cli: Cli, tmp_path: Path) -> None:
     assert "hint: see `systemctl status yamsd`" in done.stderr
     done = cli.run("-c", "cmd shell echo $((6*7))", socket=tmp_path / "none.sock")
     assert (done.returncode, done.stdout) == (0, "42\n")
+
+
+def test_over_ssh_it_is_the_same(cli: Cli, tmp_path: Path) -> None:
+    sshd = Sshd(tmp_path, cli.router.socket)
+    try:
+        cli.env["SLUICE_SSH"] = (
+            f"ssh -F none -i {sshd.key} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "
+            "-o LogLevel=ERROR -o BatchMode=yes"
+        )
+        host = f"{ME}@127.0.0.1:{sshd.port}"
+        assert cli.ok("-H", host, "-c", f"edit running; {ETH0}; commit") == "committed\n"
+        assert cli.router.addresses("eth0") == {"192.0.2.1/24"}
+        error = cli.error("-H", host, "-c", "cmd ping 127.0.0.1")
+        assert "runs where `sluice` does, not on 127.0.0.1" in error
+    finally:
+        sshd.process.terminate()
+        sshd.process.wait(30)
+    done = cli.run("-H", host, "-c", "show config")
+    assert done.returncode == 1
+    assert f"no NETCONF session with 127.0.0.1, port {sshd.port}" in done.stderr
+    assert "netconf-ssh" in done.stderr
+    assert "isn't [USER@]HOST[:PORT]" in cli.run("-H", "@", "-c", "exit").stderr
 
 
 def test_commands_of_linux(cli: Cli) -> None:

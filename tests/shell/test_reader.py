@@ -2,6 +2,7 @@
 
 import pytest
 from sluice.shell import reader, tree
+from sluice.shell.client import Fault, RpcError
 from sluice.shell.place import Place, of_path
 from sluice.shell.words import Line, Refused
 
@@ -153,6 +154,21 @@ def test_editing_words_outside_of_it_say_how_to_begin() -> None:
             reader.parse(world, line)
         assert "edit running" in refused.value.hint
     assert "vrf" in words(world, "show state ")
+
+
+def test_what_the_server_refuses_is_pointed_at(
+    world: Still, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/sluice-vrf:vrf[sluice-vrf:name='main']/sluice-vrf:description"
+
+    def refuse(_config: bytes) -> None:
+        raise RpcError([Fault("access-denied", "no write access", path, "", {})])
+
+    monkeypatch.setattr(world, "_send", refuse)
+    line = "/vrf main description x"
+    with pytest.raises(Refused, match="no write access") as refused:
+        run(world, line)
+    assert line[refused.value.start : refused.value.end] == "x"
 
 
 def test_choices_between_cases_and_operations_of_models(world: Still) -> None:
