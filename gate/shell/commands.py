@@ -12,6 +12,7 @@ from lxml import etree
 from sluice.mgmt import yang
 from sluice.mgmt.yang import Defaults, Format
 from sluice.shell import load, model, tree
+from sluice.shell.client import RpcError
 from sluice.shell.output import Output
 from sluice.shell.place import NETCONF, Place, term
 from sluice.shell.show import View, difference
@@ -403,11 +404,14 @@ def commit(world: World, line: Line) -> Action:
 
 
 def pending(world: World) -> str:
-    """Seconds until a confirmed commit is undone; empty if none waits."""
+    """Whose confirmed commit waits; empty if none does."""
     reply = world.rpc(
         f'<get><filter><management xmlns="{SLUICE}"><confirmed-commit/></management></filter></get>'
     )
-    return str(reply.findtext(f".//{{{SLUICE}}}seconds-left") or "")
+    user, session = (
+        reply.findtext(f".//{{{SLUICE}}}{name}") or "" for name in ("user", "session-id")
+    )
+    return f"{user} (session {session})" if session else ""
 
 
 def _commit(world: World, confirmed: int | None, comment: str) -> Output:
@@ -425,7 +429,15 @@ def _commit(world: World, confirmed: int | None, comment: str) -> Output:
     if comment:
         etree.SubElement(top, "comment", nsmap={None: SLUICE}).text = comment
         top[-1].tag = f"{{{SLUICE}}}comment"
-    world.rpc(etree.tostring(top))
+    try:
+        world.rpc(etree.tostring(top))
+    except RpcError as error:
+        if waits and any("persist-id" in fault.message for fault in error.faults):
+            raise ShellError(
+                f"a commit of {waits} waits to be confirmed",
+                "it's confirmed in that session, or undone after its time",
+            ) from error
+        raise
     world.clean()
     if confirmed is not None:
         return said(
