@@ -53,6 +53,14 @@ void fp_make_special(struct rte_mbuf *m, const struct fp_special *s)
 	m->ol_flags |= fp_special_flag;
 }
 
+void fp_special_fragments(struct rte_mbuf *m, uint16_t largest, uint32_t id)
+{
+	struct fp_special_field *field = RTE_MBUF_DYNFIELD(m, offset, struct fp_special_field *);
+
+	field->largest = largest;
+	field->id = id;
+}
+
 const struct fp_special_field *fp_special_field(const struct rte_mbuf *m)
 {
 	return RTE_MBUF_DYNFIELD(m, offset, const struct fp_special_field *);

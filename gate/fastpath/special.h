@@ -43,12 +43,16 @@ struct fp_special_field {
 	uint32_t mark;
 	uint8_t flags;
 	uint8_t headers; /* m->l2_len when it was made special: bytes in front of what Linux gets */
-	uint8_t pad[2];
+	uint16_t
+		largest; /* of a packet that was put together: bytes of its largest fragment; else 0 */
+	uint32_t id;	 /* and of IPv6: the fragments' identification, network byte order */
 };
 
 /* Of packets' ol_flags; 0 before fp_init. */
 extern uint64_t fp_special_flag;
 const struct fp_special_field *fp_special_field(const struct rte_mbuf *m);
 int fp_special_init(struct err *err);
+/* @m, special already, was put together of fragments. */
+void fp_special_fragments(struct rte_mbuf *m, uint16_t largest, uint32_t id);
 /* fp-rte (packet harness): whether anybody wants fpn0 everywhere. */
 bool fp_special_wanted(void);

@@ -16,7 +16,7 @@
  *   'X' {u32 n}                       likewise the ports' transmit rings
  *   'C' {u64 ports}                   captures on these ports (bit a port): copies are verdicts too
  *   'T' {struct trace_request}        arms a trace; count 0: none
- *   'W' {}                            one loop of the worker without packets: poll functions are called: verdicts
+ *   'W' {}                            one loop of the worker without packets: poll functions are called, timers run: verdicts
  *   'S' {u32 iface, u8 stage, u8 on}  enables a stage as a feature's apply would: for an interface's row, 0: for VRF 0
  *   'Y' {u32 iface}                   makes the interface in this row one of a type of our own: what leaves there is a verdict,
  *                                     'S' on port TUNNEL_PORT, data at the layer 3 header behind the neighbour's row (u32)
@@ -306,6 +306,8 @@ static void poll_once(void)
 	quiesce_point(worker.row);
 	if (worker.polls)
 		fp_poll(&worker);
+	if ((int32_t)(worker.now * 1000 - worker.timers.now) > 0)
+		timers_run(&worker.timers, worker.now * 1000, &worker);
 	fp_flush(&worker);
 	memcpy(answer.data, &n_verdicts, 2);
 }
@@ -572,6 +574,32 @@ static void serve(void)
 
 /* --- start --- */
 
+/* As DPDK's own ring, but that buffers which come back are whole at once: the same burst may get them again. */
+static rte_mempool_enqueue_t ring_enqueue;
+
+static int healing_enqueue(struct rte_mempool *to, void *const *objects, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		heal(to, NULL, objects[i], i);
+	return ring_enqueue(to, objects, n);
+}
+
+static void register_healing(void)
+{
+	for (unsigned i = 0; i < rte_mempool_ops_table.num_ops; i++) {
+		struct rte_mempool_ops ops = rte_mempool_ops_table.ops[i];
+
+		if (strcmp(ops.name, "ring_mp_mc") != 0)
+			continue;
+		ring_enqueue = ops.enqueue;
+		strcpy(ops.name, "healing");
+		ops.enqueue = healing_enqueue;
+		rte_mempool_register_ops(&ops);
+		return;
+	}
+	die("DPDK has no ring of buffers");
+}
+
 static void start_eal(void)
 {
 	char lcores[64];
@@ -582,8 +610,9 @@ static void start_eal(void)
 	snprintf(lcores, sizeof(lcores), "0@(0-%ld)", sysconf(_SC_NPROCESSORS_ONLN) - 1);
 	if (rte_eal_init(sizeof(argv) / sizeof(*argv), argv) < 0)
 		die("DPDK doesn't start");
-	pool = rte_pktmbuf_pool_create("packets", BUFFERS, 0, 0, FP_HEADROOM + SEGMENT_MAX,
-				       SOCKET_ID_ANY);
+	register_healing();
+	pool = rte_pktmbuf_pool_create_by_ops("packets", BUFFERS, 0, 0, FP_HEADROOM + SEGMENT_MAX,
+					      SOCKET_ID_ANY, "healing");
 	if (!pool)
 		die("no memory for packets");
 }

@@ -10,6 +10,7 @@
 #include "bpf/fptun/fptun.h"
 #include "fastpath/fp.h"
 #include "features/iface/iface.h"
+#include "fpn/packets.h"
 
 static_assert((int)FP_SPECIAL_IPSEC == (int)FPTUN_IPSEC);
 static_assert(sizeof(struct fptun_trailer) == FPTUN_TRAILER_SIZE);
@@ -17,7 +18,7 @@ static_assert(sizeof(struct fptun_trailer) == FPTUN_TRAILER_SIZE);
 /* Room for the trailer behind @m; NULL: no memory. */
 static void *append_trailer(struct rte_mbuf *m)
 {
-	void *at = rte_pktmbuf_append(m, FPTUN_TRAILER_SIZE);
+	void *at = packet_append(m, FPTUN_TRAILER_SIZE);
 	struct rte_mbuf *tail;
 
 	if (likely(at))

@@ -456,9 +456,13 @@ static void fragment(struct fp_worker *w, struct fp_burst *b)
 		struct ip_counters *c = &iface_stats(w->id, nexthop->iface)->ip4;
 		uint32_t mtu = forward_mtu(nexthop);
 		uint32_t in_len = p.m->pkt_len;
+		const struct fp_special_field *s = fp_special_field(p.m);
 		struct fp_burst out;
 		int n = -EMSGSIZE;
 
+		/* What came in fragments leaves in none larger. */
+		if (p.m->ol_flags & fp_special_flag && s->largest)
+			mtu = RTE_MIN(mtu, s->largest);
 		/* A route's MTU may be larger than that of its interface: what comes of that is Linux's business. */
 		if (mtu <= iface_rows[nexthop->iface].mtu)
 			n = ip_fragment(p.m, p.len, mtu, fragments);

@@ -8,6 +8,7 @@
 
 #include "fastpath/fp.h"
 #include "features/iface/iface.h"
+#include "features/ip6/ip6_fragment.h"
 #include "features/route/forward.h"
 #include "features/route/route.h"
 #include "features/rule/rule.h"
@@ -24,6 +25,7 @@ struct [[gnu::packed, gnu::aligned(2)]] header {
 };
 static_assert(sizeof(struct header) == 40);
 #define HOP_BY_HOP 0
+#define MTU_MIN	   1280U
 /* next_header and hop_limit of neighbour discovery (RFC 4861) */
 #define ND_NEXT_HEADER 58
 #define ND_HOP_LIMIT   255
@@ -287,15 +289,69 @@ static void send_ip(struct fp_worker *w, uint32_t iface, struct fp_send *pkts, u
 	fp_if_output(w, iface, RTE_BE16(RTE_ETHER_TYPE_IPV6), pkts, n);
 }
 
+/* The stage FRAGMENTATION, for packets that came in fragments; others stay in @b, for Linux answers them. */
+static void fragment(struct fp_worker *w, struct fp_burst *b)
+{
+	struct rte_mbuf *fragments[IP6_FRAGMENTS_MAX];
+	uint16_t kept = 0;
+
+	static_assert(IP6_FRAGMENTS_MAX <= FP_BURST);
+	for (uint16_t i = 0; i < b->n; i++) {
+		struct fp_packet p = b->pkts[i];
+		const struct fp_special_field *s = fp_special_field(p.m);
+		const struct nexthop_row *nexthop = &nexthop_rows[p.nexthop];
+		struct ip_counters *c = &iface_stats(w->id, nexthop->iface)->ip6;
+		uint32_t in_len = p.m->pkt_len, id = s->id;
+		uint32_t mtu = RTE_MIN(nexthop->mtu, iface_rows[nexthop->iface].mtu6);
+		struct fp_burst out;
+		int n = -EMSGSIZE;
+
+		/* They must fit as they came, or their sender must hear of it. */
+		if (p.m->ol_flags & fp_special_flag && s->largest && s->largest <= mtu)
+			n = ip6_fragment(p.m, p.len, RTE_MAX(s->largest, MTU_MIN), id, fragments);
+		if (n < 0 && n != -ENOMEM) {
+			b->pkts[kept++] = p;
+			continue;
+		}
+		if (!(b->flags & FP_BURST_OWN))
+			forward_count_forwarded(w, b->iface, nexthop->iface,
+						n < 0 ? p.m : fragments[0], in_len, &family);
+		if (n < 0) {
+			c->frag_fails++;
+			fp_drop(w, p.m, DROP_NO_MBUF);
+			continue;
+		}
+		c->frag_oks++;
+		c->frag_creates += (unsigned)n;
+		out.iface = b->iface;
+		out.vrf = b->vrf;
+		out.n = (uint16_t)n;
+		out.family = AF_INET6;
+		out.flags = b->flags | FP_BURST_OWN;
+		for (int j = 0; j < n; j++) {
+			struct rte_mbuf *m = fragments[j];
+
+			if (!(b->flags & FP_BURST_OWN))
+				decrease_hop_limit(rte_pktmbuf_mtod(m, void *));
+			out.pkts[j] =
+				(struct fp_packet){.m = m, .len = m->pkt_len, .nexthop = p.nexthop};
+		}
+		fp_resume(w, FP_STAGE_IP6_FRAGMENTATION, &out);
+	}
+	b->n = kept;
+}
+
 static int init(struct err *err)
 {
 	int rc = fp_register_ethertype(RTE_ETHER_TYPE_IPV6, ip6_input);
 
+	if (!rc)
+		rc = fp_register_stage(FP_STAGE_IP6_FRAGMENTATION, fragment);
 	fp_hooks.ip6_inet6if_send = send_ip;
 	fp_register_leg(FP_LEG_IP6_IN, input_leg);
 	fp_register_leg(FP_LEG_IP6_LOCAL, local_leg);
 	fp_register_leg(FP_LEG_IP6_OUT, output_leg);
-	return rc ? err_set(err, -rc, "the ethertype of IPv6 is taken") : 0;
+	return rc ? err_set(err, -rc, "the ethertype or the fragmentation of IPv6 is taken") : 0;
 }
 
 const struct fp_feature ip6_fastpath = {.init = init};
