@@ -53,15 +53,17 @@ def test_all_of_the_model_comes_and_goes(router: Routed) -> None:
     for line in (HERE / "full.conf").read_text().splitlines():
         if not line.startswith(("!", "exit")):
             assert line in have
+    log = router.work / "log"
+    told = log.read_text().count("is told")
+    assert told == 5, "once for each daemon"
     router.stop()
     router.start()
-    assert (
-        "is told"
-        not in (router.work / "log")
-        .read_text()
-        .rpartition("ready with")[0]
-        .rpartition("ready with")[2]
-    ), "a restart finds all of it there"
+    wait_for(
+        lambda: "has its configuration" in log.read_text().rpartition("ready with")[2],
+        "the second look at FRR",
+        timeout=120,
+    )
+    assert log.read_text().count("is told") == told, "a restart finds all of it there"
     for module in ("bgp", "ospf", "ospfv3", "rip", "ripng", "policy"):
         router.routing(f'<{module} nc:operation="remove"/>')
     router.routing('<bfd xmlns="urn:sluice:bfd" nc:operation="remove"/>')

@@ -331,7 +331,7 @@ async def configure(frr: Instance, daemon: str, step: Step) -> None:
 
 async def tell(frr: Instance, daemon: str, said: list[Said]) -> str:
     """Say lines to a daemon; its words, if it takes them."""
-    log.debug("FRR's %s in %s is told %d lines", daemon, frr.vrf, len(said))
+    log.info("FRR's %s in %s is told %d lines", daemon, frr.vrf, len(said))
     refused, words = await frr.say(daemon, said)
     raise_if(refused, said)
     return words
