@@ -285,7 +285,7 @@ def main() -> None:
     for case in cases:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            settings = {"FP_MAX_IPV4_BLOCKS": "65536"}
+            settings = {"FP_MAX_IPV4_LINES": "2097152"}
             with Rig(folder / "rig", driver=Driver.AF_PACKET, settings=settings) as rig:
                 rig.resolve()
                 bench = Bench(rig)

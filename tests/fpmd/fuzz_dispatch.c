@@ -21,8 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	static const char *const small[] = {"FP_MAX_INTERFACES=16", "FP_MAX_NEIGHBOURS=64",
-					    "FP_MAX_NEXTHOPS=64", "FP_MAX_IPV4_BLOCKS=64",
-					    "FP_MAX_IPV6_BLOCKS=64"};
+					    "FP_MAX_NEXTHOPS=64", "FP_MAX_IPV4_LINES=64",
+					    "FP_MAX_IPV6_LINES=64"};
 	struct shm_table_desc tables[SHM_MAX_TABLES];
 	static struct settings settings;
 	struct err err = {0};
