@@ -196,37 +196,43 @@ static inline uint16_t check(struct fp_worker *w, uint32_t vrf, struct rte_mbuf 
 	return kept;
 }
 
-/* mtrie4_lookup over a burst, a level at a time, for those that have one more. */
+static inline void prefetch_node(const struct mtrie_line_row *lines, uint32_t e, unsigned index)
+{
+	const mtrie_entry *at = lines[e & MTRIE_LINE].entry;
+
+	rte_prefetch0(e & MTRIE_FULL ? at + index : at);
+}
+
+/* mtrie4_lookup over a burst, a level at a time: with large tables nearly all of it is waiting for memory, together. */
 static __rte_always_inline void lookup(uint32_t vrf, struct fp_packet *pkts, const uint32_t *dst,
 				       uint16_t n)
 {
 	const mtrie_entry *root = mtrie4_roots[vrf_root4(vrf)].entry;
 	const struct mtrie_line_row *lines = mtrie4_lines;
-	uint32_t node[FP_BURST];
-	uint8_t deeper[FP_BURST];
-	uint16_t n_deeper = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t e = mtrie_load(&root[dst[i] >> 16]);
 
-		pkts[i].nexthop = e & MTRIE_VALUE;
-		node[n_deeper] = e;
-		deeper[n_deeper] = i;
-		n_deeper += e >> 31;
+		pkts[i].nexthop = e;
+		if (e & MTRIE_NODE)
+			prefetch_node(lines, e, dst[i] >> 8 & 0xff);
 	}
-	for (unsigned shift = 8; n_deeper; shift -= 8) {
-		uint16_t still = 0;
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t e = pkts[i].nexthop;
 
-		for (uint16_t j = 0; j < n_deeper; j++) {
-			uint8_t i = deeper[j];
-			uint32_t e = mtrie_pick(lines, node[j], dst[i] >> shift & 0xff);
+		if (!(e & MTRIE_NODE))
+			continue;
+		e = mtrie_pick(lines, e, dst[i] >> 8 & 0xff);
+		pkts[i].nexthop = e;
+		if (e & MTRIE_NODE)
+			prefetch_node(lines, e, dst[i] & 0xff);
+	}
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t e = pkts[i].nexthop;
 
-			pkts[i].nexthop = e & MTRIE_VALUE;
-			node[still] = e;
-			deeper[still] = i;
-			still += e >> 31;
-		}
-		n_deeper = still;
+		if (e & MTRIE_NODE)
+			e = mtrie_pick(lines, e, dst[i] & 0xff);
+		pkts[i].nexthop = e & MTRIE_VALUE;
 	}
 }
 
