@@ -356,6 +356,8 @@ int control_run(const struct paths *paths, struct shm *config, struct shm *stats
 		talk(&client, paths, now);
 		if (shm_replaced(config, paths->config_shm))
 			rc = move_over(paths, config, stats, err);
+		if (!rc && fp_look(&rte.gc, rte.n_workers, err))
+			log_warn("%s", err->text);
 		if (now >= ports_at) {
 			for (unsigned i = 0; i < rte.n_ports && !rc; i++)
 				rc = look_after(&rte.ports[i], &before[i], !ports_at, &client, err);

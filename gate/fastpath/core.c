@@ -359,6 +359,21 @@ int fp_attach(const struct shm *config, struct shm *stats, struct err *err)
 	return rc;
 }
 
+int fp_look(struct gc *gc, unsigned n_workers, struct err *err)
+{
+	struct err other;
+	int ret = 0;
+
+	for (unsigned i = 0; i < n_features; i++) {
+		int rc = fastpaths[i] && fastpaths[i]->look
+				 ? fastpaths[i]->look(gc, n_workers, ret ? &other : err)
+				 : 0;
+
+		ret = ret ? ret : rc;
+	}
+	return ret;
+}
+
 void fp_worker_init(struct fp_worker *w, uint16_t id, struct shm *stats)
 {
 	struct worker_reason_row *reasons = shm_rows(stats, "worker_reason");

@@ -25,6 +25,7 @@
 #include "fastpath/stage.h"
 #include "fastpath/trace.h"
 #include "features/feature.h"
+#include "fpn/gc.h"
 #include "fpn/timer.h"
 #include "lib/err.h"
 #include "shm/quiesce.h"
@@ -75,6 +76,9 @@ struct fp_feature {
 	/* The config file to work from, at start-up and whenever fpmd published another; no worker runs meanwhile. The
 	 * feature keeps pointers to its tables in variables of its own. */
 	int (*attach)(const struct shm *config, const struct shm *stats, struct err *err);
+	/* Control thread, while workers run: ten times a second, and when fpmd says that something changed (fpm.changed). What a
+	 * feature of fpmd's can't make in shared memory is made here. */
+	int (*look)(struct gc *gc, unsigned n_workers, struct err *err);
 };
 
 #define FASTPATH_DECLARE(name) [[gnu::weak]] extern const struct fp_feature name##_fastpath;
@@ -173,6 +177,8 @@ void fp_flush(struct fp_worker *w);
 /* init of all features, then attach; for fp-rte and the packet harness alike. */
 int fp_init(struct err *err);
 int fp_attach(const struct shm *config, struct shm *stats, struct err *err);
+/* look of all features; the first one's error. */
+int fp_look(struct gc *gc, unsigned n_workers, struct err *err);
 /* Binds a zeroed worker to its rows. */
 void fp_worker_init(struct fp_worker *w, uint16_t id, struct shm *stats);
 

@@ -433,6 +433,8 @@ static void plan_memory(struct plan *plan, const struct settings *settings,
 	/* mbuf 128, headroom 128, mempool's header and trailer. */
 	object = align_up(128 + 128 + plan->mbuf_room + 128, 64);
 	need = plan->mbufs * object / MIB + 48 + plan->n_ports * 4UL;
+	/* Crypto sessions: three an SA at the most (features/ipsec), 2 KiB each. */
+	need += setting_or(settings->max_sas, 1024) * 3UL * 2048 / MIB;
 	plan->memory = setting_or(settings->memory, (uint32_t)need);
 	if (plan->memory < plan->mbufs * object / MIB + 16)
 		err_hint(problem(plan, "FP_MEMORY=%u is too little for %u packet buffers",

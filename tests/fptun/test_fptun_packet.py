@@ -61,6 +61,12 @@ def udp6(**fields: object) -> Packet:
     return IPv6(**fields) / UDP(sport=1, dport=2) / Raw(b"hello")
 
 
+def test_the_way_back_to_where_it_came_from_is_no_redirects_cause(opened: Net) -> None:
+    """As in Linux, for what was decrypted."""
+    verdict = opened.lan.receives(protected(udp(dst="192.0.2.10")))
+    assert (verdict.kind, verdict.port) == ("sent", "lan")
+
+
 @pytest.mark.parametrize(
     ("packet", "reason"),
     [
@@ -70,7 +76,6 @@ def udp6(**fields: object) -> Packet:
         (udp(options=[Raw(b"\x01\x01\x01\x00")]), "ip_options"),
         (udp(dst="198.51.100.99"), "ip_neighbour"),
         (udp(dst="203.0.113.1"), "ip_no_route"),
-        (udp(dst="192.0.2.10"), "ip_same_iface"),
         (udp(src="127.0.0.1"), "ip_source"),
         (udp6(dst="2001:db8:1::1"), "ip6_local"),
         (udp6(hlim=1), "ip6_hop_limit"),

@@ -11,7 +11,8 @@ __all__ = ["router", "router_holder"]
 
 @pytest.fixture
 def lan(router: Router) -> Port:
-    """192.0.2.0/24 and 2001:db8:1::/64 with a host at .10, ::10."""
+    """192.0.2.0/24 and 2001:db8:1::/64 with a host at .10, ::10. Decrypted packets can go to Linux."""
+    router.fpn0()
     port = router.port("lan", mtu=1500)
     router.address("192.0.2.1/24", port)
     router.address("2001:db8:1::1/64", port)

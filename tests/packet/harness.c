@@ -82,6 +82,7 @@ static uint32_t linux_takes = UINT32_MAX, ports_take = UINT32_MAX;
 static bool overloaded;
 static struct buffer answer;
 static uint16_t n_verdicts;
+static struct gc gc;
 
 [[noreturn]] static void die(const char *what)
 {
@@ -403,6 +404,8 @@ static void queue(struct request *r)
  * room as long as they like. */
 static void settle(void)
 {
+	struct err err;
+
 	for (unsigned i = 0;; i++) {
 		int wait = dispatch_work(&dispatch);
 
@@ -415,6 +418,9 @@ static void settle(void)
 		quiesce_point(worker.row);
 	}
 	quiesce_point(worker.row);
+	if (fp_look(&gc, 1, &err))
+		fprintf(stderr, "harness: %s\n", err.text);
+	gc_run(&gc);
 }
 
 static void talk(struct request *r)
@@ -651,6 +657,7 @@ static void start_tables(const char *dir, struct settings *settings, struct shm 
 	if (fp_init(&err) || plugins_start(&err) || fp_attach(&fpm.config, stats, &err))
 		die(err.text);
 	fp_worker_init(&worker, 0, stats);
+	gc_init(&gc, shm_rows(stats, "worker"));
 	worker.row->state = WORKER_ON;
 	quiesce_online(worker.row);
 	fp_edges = (struct fp_edges){.port_tx = port_tx,

@@ -300,7 +300,9 @@ static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
 	}
 	lookup(in->vrf, back, src, n);
 	for (uint16_t i = 0; i < n; i++) {
-		if (!way_back(iface, back[i].nexthop, loose)) {
+		/* Linux doesn't ask where what was decrypted came from: its SA does. */
+		if (!way_back(iface, back[i].nexthop, loose) &&
+		    !(pkts[i].m->ol_flags & fp_special_flag)) {
 			fp_exception(w, pkts[i].m, EXCEPTION_IP_RPF);
 			continue;
 		}
@@ -312,7 +314,8 @@ static __rte_noinline uint16_t reverse_path(struct fp_worker *w, uint32_t iface,
 
 /* Why Linux perhaps doesn't take a packet whose route back is this, where rules choose the table: __fib_validate_source looks up
  * all sources then, and refuses those that aren't somebody else's unicast address. N_REASONS: it does. */
-static enum reason source_refusal(const struct iface_row *in, uint32_t iface, uint32_t back)
+static enum reason source_refusal(const struct iface_row *in, uint32_t iface, uint32_t back,
+				  bool decrypted)
 {
 	uint8_t type = nexthop_rows[back].type;
 
@@ -320,7 +323,7 @@ static enum reason source_refusal(const struct iface_row *in, uint32_t iface, ui
 		return EXCEPTION_IP_LINUX_ROUTE;
 	if (type == NEXTHOP_LOCAL || type == NEXTHOP_BROADCAST)
 		return EXCEPTION_IP_SOURCE_LOCAL;
-	if (in->flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE) &&
+	if (in->flags & (FPC_IFACE_RPF | FPC_IFACE_RPF_LOOSE) && !decrypted &&
 	    !way_back(iface, back, !(in->flags & FPC_IFACE_RPF)))
 		return EXCEPTION_IP_RPF;
 	return N_REASONS;
@@ -335,7 +338,8 @@ static __rte_noinline uint16_t by_rules(struct fp_worker *w, const struct rule_s
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i].m;
-		enum reason reason = source_refusal(in, iface, rule_route4_back(rules, in, m));
+		enum reason reason = source_refusal(in, iface, rule_route4_back(rules, in, m),
+						    m->ol_flags & fp_special_flag);
 
 		if (reason != N_REASONS) {
 			fp_exception(w, m, reason);

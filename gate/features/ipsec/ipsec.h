@@ -166,13 +166,15 @@ struct ipsec_pair {
 };
 static_assert(sizeof(struct ipsec_pair) == 8);
 
-#define IPSEC_PAIRS 15
+#define IPSEC_PAIRS 14
 
 /* Row of "ipsec_spd": ipsec_spd(vrf, direction, family). */
 struct ipsec_spd_row {
 	_Atomic uint32_t n_policies;
 	/* Policies that aren't in the tables: all packets of this row are Linux's */
 	_Atomic uint32_t left_out;
+	_Atomic uint32_t n_pairs; /* pairs in use lie below */
+	uint32_t pad;
 	_Atomic uint64_t pair[IPSEC_PAIRS]; /* struct ipsec_pair */
 };
 static_assert(sizeof(struct ipsec_spd_row) == 128);

@@ -312,7 +312,11 @@ void ipsec_enable_check(uint32_t vrf, uint8_t family, bool on)
 
 static void count(uint32_t vrf, int delta)
 {
+	bool before = n_sas[vrf];
+
 	n_sas[vrf] += (uint32_t)delta;
+	if (before != !!n_sas[vrf])
+		vrf_want_special(vrf, n_sas[vrf]);
 	switch_check(vrf);
 }
 

@@ -166,10 +166,14 @@ static struct ipsec_pair load_pair(uint32_t spd, unsigned i)
 
 static void store_pair(uint32_t spd, unsigned i, struct ipsec_pair pair)
 {
+	uint32_t n = IPSEC_PAIRS;
 	uint64_t word;
 
 	memcpy(&word, &pair, 8);
 	atomic_store_explicit(&spds[spd].pair[i], word, memory_order_release);
+	while (n && !spds[spd].pair[n - 1])
+		n--;
+	atomic_store_explicit(&spds[spd].n_pairs, n, memory_order_release);
 }
 
 /* The pair of these lengths, or a free one; IPSEC_PAIRS: none is left. */
@@ -204,6 +208,16 @@ static uint32_t lowest_priority(const struct ipsec_policy_row *of)
 	return ret;
 }
 
+/* What comes in can be judged by all policies or by none: one that's Linux's takes all with it. */
+static void count(const struct ipsec_policy_row *p, int delta)
+{
+	struct ipsec_spd_row *spd = &spds[spd_of(p)];
+
+	atomic_fetch_add(&spd->n_policies, (uint32_t)delta);
+	if (p->why != IPSEC_POLICY_FAST && p->direction != FPC_IPSEC_OUT)
+		atomic_fetch_add(&spd->left_out, (uint32_t)delta);
+}
+
 static bool link_row(uint32_t row)
 {
 	struct ipsec_policy_row *p = &rows[row];
@@ -227,7 +241,7 @@ static bool link_row(uint32_t row)
 	atomic_store_explicit(first, row, memory_order_release);
 	n_of_pair[spd][at]++;
 	store_pair(spd, at, pair);
-	atomic_fetch_add(&spds[spd].n_policies, 1);
+	count(p, 1);
 	return true;
 }
 
@@ -256,7 +270,7 @@ static void remove_row(uint32_t row)
 		pair.first_priority = lowest_priority(p);
 		store_pair(spd, i, pair);
 	}
-	atomic_fetch_sub(&spds[spd].n_policies, 1);
+	count(p, -1);
 	fpm_rows_put_later(&table, row);
 }
 
@@ -294,8 +308,9 @@ static bool is_for_linux(const struct fpc_ipsec *m)
 	    p->sel.proto != IPPROTO_UDP && p->sel.proto != IPPROTO_SCTP &&
 	    p->sel.proto != IPPROTO_ICMP && p->sel.proto != IPPROTO_ICMPV6)
 		return true;
-	return direction(m) == FPC_IPSEC_OUT && p->action == FPC_IPSEC_ALLOW &&
-	       (p->n_tmpls > 1 || (p->n_tmpls == 1 && p->tmpl[0].optional));
+	return p->action == FPC_IPSEC_ALLOW &&
+	       (p->n_tmpls > 1 ||
+		(direction(m) == FPC_IPSEC_OUT && p->n_tmpls == 1 && p->tmpl[0].optional));
 }
 
 static void write_row(struct ipsec_policy_row *row, const struct fpc_ipsec *m)

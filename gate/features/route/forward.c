@@ -66,7 +66,8 @@ static void refuse(struct fp_worker *w, const struct fp_burst *b, const struct f
 	fp_end(w, b, p, reason);
 }
 
-/* Whether @p can leave by its next hop's interface, in one piece or several. */
+/* Whether @p can leave by its next hop's interface, in one piece or several. The way back to where it came from would be a
+ * redirect's cause, but not for what was decrypted. */
 static bool leads_out(const struct fp_burst *b, const struct fp_packet *p)
 {
 	const struct nexthop_row *nexthop = &nexthop_rows[p->nexthop];
@@ -74,7 +75,8 @@ static bool leads_out(const struct fp_burst *b, const struct fp_packet *p)
 
 	return (nexthop->type == NEXTHOP_GATEWAY || nexthop->type == NEXTHOP_CONNECTED) &&
 	       (out->flags & OUTPUT_FLAGS) == OUTPUT_WANTED && fp_outputs[out->type] &&
-	       (nexthop->iface != b->iface || b->flags & FP_BURST_OWN);
+	       (nexthop->iface != b->iface || b->flags & FP_BURST_OWN ||
+		p->m->ol_flags & fp_special_flag);
 }
 
 static uint32_t neighbour(const struct fp_packet *p, const struct forward_family *f)
