@@ -14,7 +14,7 @@ SEED ?= 1
 export TREX SLUICE_MIRROR SLUICE_SECURITY_MIRROR
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test lab-test image build release asan lint format where new-feature bench bench-sync bench-mgmt fuzz fuzz-mgmt docs shell clean
+.PHONY: help run stop test lab-test image build release asan lint format where new-feature bench bench-sync bench-ipsec bench-mgmt fuzz fuzz-mgmt docs shell clean
 
 help: ## this list
 	@echo "Sluice. The first two do all the set-up on a fresh machine:"
@@ -66,6 +66,10 @@ bench: ## cycles per packet beside grout and testpmd, into build/bench; BENCH="-
 bench-sync: ## what a million routes cost from the kernel into the fast path, into build/bench/sync.json; BENCH="--routes 100000"
 	@$(ENTER) image/tools/compile release; \
 	$(ENTER) env SLUICE_BUILD=build/release PYTHONPATH=.:build/release/python python3 -m tests.bench.sync $(BENCH)
+
+bench-ipsec: ## cycles per packet of ESP in both directions, into build/bench/ipsec.json; BENCH="--rounds 3 --case gcm128-imix"
+	@$(ENTER) image/tools/compile release; \
+	$(ENTER) env PYTHONPATH=.:build/release/python python3 -m tests.bench.ipsec $(BENCH)
 
 bench-mgmt: build ## edit, validate and commit 10,000 and 100,000 static routes, into build/bench/mgmt.json
 	@$(ENTER) env PYTHONPATH=build/dev/python:. python3 -m tests.bench.mgmt
