@@ -285,7 +285,8 @@ def test_an_overloaded_port_s_control_plane_goes_first(
     arp, forwarded = CONTROL_FRAMES["arp"], ip4(udp(9), dst=BEYOND4)
     out = router.burst(lan.number, [PING, forwarded, arp, LOST, BFD, forwarded, PING])
     linux = [o.frame for o in out if o.kind == "linux"]
-    assert linux == [arp, BFD, PING, LOST, PING] or linux == [arp, BFD, PING, PING, LOST]
+    assert linux[:2] == [arp, BFD]
+    assert sorted(linux[2:]) == sorted([PING, LOST, PING])
     assert [o.kind for o in out].count("sent") == 2
 
 

@@ -539,7 +539,7 @@ def other_version(tables: object) -> None:
 
 def test_readers_refuse_memory_of_another_version_and_name_the_table(idle: Fpmd) -> None:
     shm = create_shm(idle.config_path, lib.feature_config_tables, change=other_version)
-    with pytest.raises(ShmError, match="table 'vrf' is version 3") as error:
+    with pytest.raises(ShmError, match=r"table 'vrf' is version \d+ ") as error:
         idle.tables().rows("iface").__next__()
     assert "another Sluice version" in error.value.hint
     del shm

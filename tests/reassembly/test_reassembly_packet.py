@@ -409,21 +409,21 @@ def test_an_ipv6_packet_in_one_fragment_passes_as_it_is(net: Net) -> None:
 
 
 def test_fragments_for_this_host_are_put_together_for_who_takes_the_packet() -> None:
-    """ESP, say: its taker gets the whole, and what it leaves goes to Linux whole."""
-    with probed("ip=50:pass") as net:
+    """As of a tunnel: its taker gets the whole, and what it leaves goes to Linux whole."""
+    with probed("ip=253:pass") as net:
         net.router.enable_stage("ip_local_reassembly")
         net.router.fpn0()
         f = Flow(destination="192.0.2.1")
         data = payload(2500)
-        out, counters = moved(net, f, cut(f, data, [1400], protocol=50))
-        whole = came(f, f.whole(data, protocol=50))
+        out, counters = moved(net, f, cut(f, data, [1400], protocol=253))
+        whole = came(f, f.whole(data, protocol=253))
         assert out == [("special", whole + trailer(ifindex=net.lan.ifindex, flags=0))]
-        assert counters == {"probe_ip_50": 1, "ip_local": 1}
+        assert counters == {"probe_ip_253": 1, "ip_local": 1}
         # Those for others stay as they are.
         there = Flow()
-        out = sends(net, there, cut(there, data, [1400], protocol=50))
+        out = sends(net, there, cut(there, data, [1400], protocol=253))
         assert out == [
-            ("sent", left(there, p)) for p in cut(there, data, [1400], ttl=63, protocol=50)
+            ("sent", left(there, p)) for p in cut(there, data, [1400], ttl=63, protocol=253)
         ]
 
 

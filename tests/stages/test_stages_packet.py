@@ -265,13 +265,13 @@ def test_only_what_is_too_large_meets_fragmentation() -> None:
 
 
 def test_a_protocol_or_port_of_this_host_is_taken() -> None:
-    with probed("udp=4789:drop", "ip=47:pass", "ip=50:take") as net:
+    with probed("udp=4789:drop", "ip=47:pass", "ip=253:take") as net:
         to_us = udp(dst="192.0.2.1", dport=4789)
         assert net.lan.receives(frame(to_us)).reason == "probe_dropped and probe_udp_4789"
         to_us6 = IPv6(src="2001:db8:1::10", dst="2001:db8:1::1") / UDP(dport=4789) / Raw(b"x")
         assert net.lan.receives(frame(to_us6)).reason == "probe_dropped and probe_udp_4789"
-        taken = frame(IP(src="192.0.2.10", dst="192.0.2.1", proto=50) / Raw(b"x" * 40))
-        assert net.lan.receives(taken).reason == "probe_ip_50"
+        taken = frame(IP(src="192.0.2.10", dst="192.0.2.1", proto=253) / Raw(b"x" * 40))
+        assert net.lan.receives(taken).reason == "probe_ip_253"
         # What's left is Linux's, as all others and all fragments.
         left = frame(IP(src="192.0.2.10", dst="192.0.2.1", proto=47) / Raw(b"x" * 40))
         assert net.lan.receives(left) == net.lan.to_linux("ip_local and probe_ip_47", left)
@@ -279,7 +279,7 @@ def test_a_protocol_or_port_of_this_host_is_taken() -> None:
             udp(dst="192.0.2.1", dport=4788),
             udp(dst="192.0.2.1", dport=4789, flags="MF"),
             udp(dst="192.0.2.1", dport=4789, frag=1),
-            IP(src="192.0.2.10", dst="192.0.2.1", proto=50) / Raw(b"x" * 7),
+            IP(src="192.0.2.10", dst="192.0.2.1", proto=253) / Raw(b"x" * 7),
         ):
             assert net.lan.receives(frame(other)) == net.lan.to_linux("ip_local", frame(other))
         # In transit it's nobody's.
