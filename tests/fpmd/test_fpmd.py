@@ -552,7 +552,7 @@ def test_with_a_living_fast_path_of_another_version_it_doesnt_start(idle: Fpmd) 
     done = idle.run()
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
-    assert error.startswith(f"fpmd: error: {idle.config_path}: table 'vrf' is version 3")
+    assert error.startswith(f"fpmd: error: {idle.config_path}: table 'vrf' is version ")
     assert hint.startswith("fpmd: hint: ")
     assert idle.ino() == ino
     assert not idle.new_path.exists()
