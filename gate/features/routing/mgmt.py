@@ -25,6 +25,8 @@ ROUTING = VRF + "/sluice-route:routing"
 DAEMONS = ("mgmtd", "bfdd", "ospfd", "ospf6d", "bgpd")
 # How often to look for a daemon that's missing.
 LOOK = 2.0
+# How often to look, within that time, whether a daemon has done what it was told.
+SETTLE = 10
 
 
 @dataclass(frozen=True)
@@ -322,6 +324,12 @@ async def configure(frr: Instance, daemon: str, step: Step) -> None:
     again = lines.additions(news, actual)
     if again:
         words = await tell(frr, daemon, again) or words
+        actual = await frr.running(daemon)
+    for _ in range(SETTLE):
+        if not any(lines.missing(news, actual)) and not any(lines.lingering(olds, news, actual)):
+            return
+        # A mgmtd that has just started was seen to take what it's told only a moment later.
+        await asyncio.sleep(LOOK / SETTLE)
         actual = await frr.running(daemon)
     for line in lines.missing(news, actual):
         raise ConfigError(words or f"FRR doesn't take {shown(line)!r}", path=line.at)

@@ -147,8 +147,6 @@ def area_lines(area: dict[str, Any]) -> Iterator[Line]:
 
 def interface_lines(given: dict[str, Any], area: str, version: Version, at: str) -> Iterator[Line]:
     start = version.interface
-    key = f"{start} area"
-    yield Line(f"{key} {area}", key=key, undo=f"no {key} {area}", at=at, fresh=True)
     for leaf, default in TIMERS:
         if leaf in given and given[leaf] != default:
             key = f"{start} {leaf}"
@@ -166,10 +164,16 @@ def interface_lines(given: dict[str, Any], area: str, version: Version, at: str)
             key = f"{start} bfd profile"
             text = f"{key} {given['bfd']['profile']}"
             yield Line(text, key=key, undo=f"no {key}", at=f"{at}/bfd/profile", head=f"{start} bfd")
+    yield from authentication_lines(given, start, f"{at}/authentication")
+    # Last: OSPF begins with it, and would wait for a designated router as long as the dead-interval is at that moment.
+    key = f"{start} area"
+    yield Line(f"{key} {area}", key=key, undo=f"no {key} {area}", at=at, fresh=True)
+
+
+def authentication_lines(given: dict[str, Any], start: str, where: str) -> Iterator[Line]:
     authentication = given.get("authentication")
     if authentication is None:
         return
-    where = f"{at}/authentication"
     key, undo = f"{start} authentication", f"no {start} authentication"
     if "md5-key" in authentication:
         yield Line(f"{key} message-digest", key=key, undo=undo, at=where)
