@@ -125,7 +125,7 @@ class Gateway(Sluice):
         self.direction = direction
 
     def settings(self, case: Case, pcap: Path) -> str:
-        return super().settings(case, pcap) + "FP_MTU=1700\n"
+        return super().settings(case, pcap) + "FP_MTU=1700\nFP_MAX_SAS=1024\n"
 
     def _configure(self, case: Case) -> None:
         taps = {str(port["name"]): port["tap_ifindex"] for port in self._ports()}

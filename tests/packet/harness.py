@@ -273,7 +273,8 @@ class Router:
     def __init__(self, *, settings: Sequence[str] = ()) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sluice.", dir="/dev/shm"))
         try:
-            self.process = Process(self.directory, settings)
+            # IPsec is off where the number of SAs isn't set.
+            self.process = Process(self.directory, ["FP_MAX_SAS=1024", *settings])
             self.cmgrd = Connection(self.process, PEER_CMGRD, lib.FPC_ROLE_SYNC)
             self.rte = Connection(self.process, PEER_RTE, lib.FPC_ROLE_RTE)
             self.stats = self.attach("stats")

@@ -24,7 +24,7 @@
 /* Why an SA's packets are Linux's. */
 enum ipsec_sa_why {
 	IPSEC_SA_FAST,	/* they aren't */
-	IPSEC_SA_LINUX, /* FPC_IPSEC_LINUX */
+	IPSEC_SA_LINUX, /* FPC_IPSEC_LINUX, or FP_MAX_SAS is auto */
 	IPSEC_SA_MARK,	/* a mark, an output mark, an interface id */
 	IPSEC_SA_MODE,	/* not a mode, protocol or algorithm of the fast path */
 };

@@ -12,6 +12,7 @@
 #include "fastpath/stage.h"
 #include "features/vrf/vrf.h"
 #include "fpmd/fpm.h"
+#include "lib/settings.h"
 
 /* What the fast path's ciphers want: lengths in bytes. */
 static const struct {
@@ -91,12 +92,15 @@ static bool no_selection(const struct fpc_ipsec_selector *s)
 	       !s->ifindex;
 }
 
+/* Whether FP_MAX_SAS is a number: else all SAs are Linux's. */
+static bool wanted;
+
 /* Whose this SA's packets are. */
 static uint8_t why(const struct fpc_ipsec *m)
 {
 	const struct fpc_ipsec_sa *sa = &m->sa;
 
-	if (m->flags & FPC_IPSEC_LINUX)
+	if (m->flags & FPC_IPSEC_LINUX || !wanted)
 		return IPSEC_SA_LINUX;
 	if (m->mark & m->mark_mask || sa->if_id || sa->output_mark || sa->output_mask)
 		return IPSEC_SA_MARK;
@@ -363,6 +367,7 @@ static int set(struct fpm *fpm, const void *msg, const void *old, uint64_t *priv
 	}
 	switch (m->kind) {
 	case FPC_IPSEC_SA:
+		wanted = fpm->settings->max_sas != SETTING_AUTO;
 		return set_sa(m, old, priv, err);
 	case FPC_IPSEC_POLICY:
 		return ipsec_policy_set(m, priv, err);
