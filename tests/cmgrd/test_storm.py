@@ -148,7 +148,7 @@ def test_the_audit_finds_repairs_and_counts_what_nobody_told() -> None:
         async with following() as follower:
             audit = Audit(follower)
             await audit.all()
-            assert follower.core.counts["audits"] == 12
+            assert follower.core.counts["audits"] == 13
             assert follower.core.counts["divergences"] == 0
             objects = follower.core.objects
             wanted = dict(objects.wanted[ROUTE])

@@ -61,12 +61,13 @@ def test_a_reverse_path_filter_stops_what_linux_stops(
     for rig in (off, on):
         rig.filter_sources(mode)
     try:
-        outcome = compared((off, on), IPV4, evidence, part=3, only=kinds)
+        outcome = compared((off, on), IPV4, evidence, only=kinds)
     finally:
         for rig in (off, on):
             rig.filter_sources(0)
     assert outcome.counters.forwarded >= outcome.packets * 0.4, outcome
-    assert outcome.counters.reasons.get("ip_rpf", 0) > outcome.packets * 0.01, outcome
+    # A loose filter stops few: sources from elsewhere that nobody has a route to.
+    assert outcome.counters.reasons.get("ip_rpf", 0) > 0, outcome
 
 
 def test_packets_beyond_the_mtu_leave_in_the_same_fragments(
