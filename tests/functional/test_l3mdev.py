@@ -116,23 +116,3 @@ def test_vrf_devices_dont_leak(rig: Rig) -> None:
             before = rig.fast_path.counters()
             assert arrivals(rig, target) == 0
             assert (rig.fast_path.counters() - before).forwarded == 0
-
-
-def test_a_route_may_lead_from_one_vrf_device_to_another(rig: Rig) -> None:
-    """`onlink`: Linux would look for the gateway in the route's own table, which has no way to it."""
-    device(rig, "red", 10)
-    device(rig, "blue", 20)
-    enslave(rig, LEFT, "red")
-    enslave(rig, RIGHT, "blue")
-    rig.router.ip(f"route add {NET4} via {RIGHT.host4} dev {RIGHT.port} onlink table 10")
-    rig.router.ip(f"-6 route add {NET6} via {RIGHT.host6} dev {RIGHT.port} onlink table 10")
-    rig.router.ip(f"route add 192.0.2.0/24 dev {LEFT.port} table 20")
-    rig.router.ip(f"-6 route add 2001:db8:1::/64 dev {LEFT.port} table 20")
-    carries(rig, BEHIND4, BEHIND6)
-    assert not rig.fast_path.differences()
-    rig.router.ip(f"route del {NET4} table 10")
-    before = rig.fast_path.counters()
-    wait_for(lambda: not ping(rig.h1, BEHIND4, count=1, wait=0.2), "no way", timeout=20)
-    assert arrivals(rig, BEHIND4) == 0
-    delta = rig.fast_path.counters() - before
-    assert delta.exceptions, "red's table says unreachable, so Linux answers"

@@ -264,7 +264,7 @@ def test_a_daemon_that_dies_is_told_again(router: Routed) -> None:
     assert "ospfd doesn't run in main" in error["message"]
     assert "ospf" in error["path"]
     router.client.ok("<discard-changes/>")
-    # FRR's own watchdog restarts it, without what yamsd had said. It waits up to 120 s for somebody to reap the dead one.
+    # FRR's own watchdog restarts it, without what yamsd had said, up to 120 s later: somebody must reap the dead one.
     wait_for(
         lambda: " ip ospf hello-interval 1\n" in router.running(), "its configuration", timeout=200
     )
