@@ -2,11 +2,13 @@
 """What a daemon in Python needs beside its work: options, log, its instance's lock, systemd."""
 
 import argparse
+import asyncio
 import logging
 import os
 import re
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -89,3 +91,24 @@ def take_lock(program: str, instance: str) -> None:
         path, program.encode(), instance.encode(), error
     ):
         die(program, ffi.string(error.text).decode(), ffi.string(error.hint).decode())
+
+
+def run(top: Parser, log: logging.Logger, start: Callable[[str], Awaitable[None]]) -> None:
+    """A daemon without options of its own, from its command line to its end: `start` makes it for an
+    instance, in the loop that runs it, and returns when it's cancelled.
+    """
+
+    async def started(instance: str) -> None:
+        await start(instance)
+
+    options = top.parse_args()
+    set_up_log(log, debug=options.debug)
+    take_lock(top.prog, options.instance)
+    try:
+        asyncio.run(started(options.instance))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        pass
+    except FatalError as error:
+        die(top.prog, str(error), error.hint)
+    except OSError as error:
+        die(top.prog, str(error))

@@ -96,14 +96,4 @@ async def start(instance: str) -> None:
 
 def main() -> None:
     """The program fpsd."""
-    options = parser().parse_args()
-    daemon.set_up_log(log, debug=options.debug)
-    daemon.take_lock(PROGRAM, options.instance)
-    try:
-        asyncio.run(start(options.instance))
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        pass
-    except FatalError as error:
-        daemon.die(PROGRAM, str(error), error.hint)
-    except OSError as error:
-        daemon.die(PROGRAM, str(error))
+    daemon.run(parser(), log, start)
